@@ -1,0 +1,137 @@
+//! What is known of one page in the end: twelve signals, or the reason why there are none.
+//!
+//! In: the signals and everything that was measured on the way. Out: `Record` with its `Status`
+//! and `Finding`s. Units: millivolt, seconds from the left edge of the recording. A missing sample
+//! is `None`. A page that was not understood is `Status::Rejected` and has no signals.
+
+use serde::{Deserialize, Serialize};
+
+use crate::labels::Lead;
+use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond, Seconds};
+
+/// What a reader may do with the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ok,
+    Warning,
+    Rejected,
+}
+
+/// How a calibration value is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// From the calibration pulse, the grid or the leads' own distances.
+    Measured,
+    /// From the text printed on the page.
+    Read,
+    /// Given by the operator.
+    Given,
+    /// 25 mm/s or 10 mm/mV, for want of anything else.
+    Assumed,
+}
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Note,
+    Warning,
+    Reject,
+}
+
+/// One thing that the reader of a record should know, in words that an operator can act on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    pub severity: Severity,
+    /// Stable word for programs, e.g. `clipped`, `einthoven`, `no_grid`.
+    pub code: String,
+    /// The lead it is about, where it is about one.
+    pub lead: Option<Lead>,
+    pub message: String,
+}
+
+/// Whether a trace is a panel of the layout or a rhythm strip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Panel,
+    Rhythm,
+}
+
+/// A calibration value and how it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known<T> {
+    pub value: T,
+    pub evidence: Evidence,
+}
+
+/// Speed, gain and resolution of the page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PageCalibration {
+    pub speed: Known<MmPerSecond>,
+    pub gain: Known<MmPerMillivolt>,
+    /// Chest leads, where they are printed at another gain.
+    pub chest_gain: Option<Known<MmPerMillivolt>>,
+    /// Pixels a millimetre at the middle of the page, and how they are known.
+    pub px_per_mm_x: Known<f32>,
+    pub px_per_mm_y: Known<f32>,
+    /// Clockwise rotation of the page in the picture, degrees.
+    pub rotation_deg: f32,
+}
+
+/// One printed trace, digitized.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceRecord {
+    pub lead: Lead,
+    pub role: Role,
+    pub start: Seconds,
+    /// Samples at the record's rate, from `start`.
+    pub samples: Vec<Option<Millivolt>>,
+    /// Corners of the panel in page pixels: top left, top right, bottom right, bottom left.
+    pub corners_px: [[f32; 2]; 4],
+    /// Where the line was found, page pixels, for overlays; one point a millimetre or closer.
+    pub line_px: Vec<[f32; 2]>,
+    /// 0 (nothing fits) to 1: mean posterior of the line where it was found.
+    pub quality: f32,
+    /// Share of the panel's time in which the line was found, 0 to 1.
+    pub coverage: f32,
+    pub gain: MmPerMillivolt,
+}
+
+/// A label as the net saw it, for the report and the overlay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeenLabel {
+    pub class: String,
+    pub score: f32,
+    pub corners_px: [[f32; 2]; 4],
+}
+
+/// Everything known of one page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub status: Status,
+    pub findings: Vec<Finding>,
+    pub width_px: usize,
+    pub height_px: usize,
+    /// Name of the layout, e.g. `3x4+1R`; `None` where it was not understood.
+    pub layout: Option<String>,
+    pub calibration: Option<PageCalibration>,
+    pub sample_rate: Hertz,
+    /// Length of the recording, from its left edge.
+    pub duration: Seconds,
+    pub traces: Vec<TraceRecord>,
+    pub labels: Vec<SeenLabel>,
+    /// Width of the printed line, where it was measured.
+    pub line_width: Option<Mm>,
+}
+
+impl Record {
+    /// The trace that stands for `lead` in the twelve signals: its rhythm strip where the page
+    /// has one, else its panel.
+    pub fn lead(&self, lead: Lead) -> Option<&TraceRecord> {
+        let of = |role| self.traces.iter().find(move |t| t.lead == lead && t.role == role);
+        of(Role::Rhythm).or_else(|| of(Role::Panel))
+    }
+}
