@@ -5,6 +5,9 @@
 //! the net stays a chain of integer convolutions (Li et al., Generalized Focal Loss, 2020, for
 //! the DFL; Jocher et al., YOLOv8, 2023, for the head's layout).
 
+pub mod decode;
+pub mod view;
+
 use serde::{Deserialize, Serialize};
 
 use crate::page::{Bounds, InPage, Point};

@@ -7,6 +7,8 @@
 pub mod limits;
 pub mod units;
 
+pub mod nets;
+
 pub mod capture;
 pub mod page;
 pub mod grid;
