@@ -4,6 +4,8 @@
 //! and `Finding`s. Units: millivolt, seconds from the left edge of the recording. A missing sample
 //! is `None`. A page that was not understood is `Status::Rejected` and has no signals.
 
+pub mod checks;
+
 use serde::{Deserialize, Serialize};
 
 use crate::labels::Lead;
@@ -127,7 +129,22 @@ pub struct Record {
     pub line_width: Option<Mm>,
 }
 
+impl Finding {
+    pub fn new(severity: Severity, code: &str, lead: Option<Lead>, message: String) -> Self {
+        Self { severity, code: code.to_owned(), lead, message }
+    }
+}
+
 impl Record {
+    /// What the findings allow a reader to do with the record.
+    pub fn status_of(findings: &[Finding]) -> Status {
+        match findings.iter().map(|finding| finding.severity).max() {
+            None | Some(Severity::Note) => Status::Ok,
+            Some(Severity::Warning) => Status::Warning,
+            Some(Severity::Reject) => Status::Rejected,
+        }
+    }
+
     /// The trace that stands for `lead` in the twelve signals: its rhythm strip where the page
     /// has one, else its panel.
     pub fn lead(&self, lead: Lead) -> Option<&TraceRecord> {

@@ -1,0 +1,62 @@
+"""Prints pages and keeps what the nets learn from: crops for the trace net, pages for the labels net.
+
+    print_pools.py --printer PAGEPRINT --out DIR [--signals STORE] [--seed N] [--pages N]
+
+Writes shards DIR/trace/SEED_k.* (see trace_data) and DIR/labels/SEED_k.jpg + .json (see
+labels_data) until `--pages` pages are printed; a second run with another seed adds to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import subprocess
+import tempfile
+
+import cv2
+import numpy as np
+
+import labels_data
+import trace_cut
+
+CHUNK = 40
+
+
+def chunk(args: argparse.Namespace, first: int, folder: pathlib.Path) -> None:
+    command = [str(args.printer), "--out", str(folder), "--count", str(CHUNK)]
+    command += ["--seed", str(args.seed), "--first", str(first), "--preset", args.preset]
+    if args.signals:
+        command += ["--signals", str(args.signals)]
+    subprocess.run(command, check=True)
+    rng = np.random.default_rng([args.seed, first])
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        page = trace_cut.Page(path)
+        labels_data.keep(page.image, page.truth, args.out / "labels", path.stem)
+        found += trace_cut.crops(rng, page)
+    images, labels, lines = (np.stack(part) for part in zip(*found, strict=True))
+    stem = str(args.out / "trace" / f"{args.seed}_{first:06d}")
+    np.save(f"{stem}.img.npy", images)
+    np.save(f"{stem}.lab.npy", labels)
+    np.save(f"{stem}.y.npy", lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--printer", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--signals", type=pathlib.Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pages", type=int, default=2000)
+    parser.add_argument("--preset", default="train")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    for kind in ("trace", "labels"):
+        (args.out / kind).mkdir(parents=True, exist_ok=True)
+    for first in range(0, args.pages, CHUNK):
+        with tempfile.TemporaryDirectory() as folder:
+            chunk(args, first, pathlib.Path(folder))
+
+
+if __name__ == "__main__":
+    main()

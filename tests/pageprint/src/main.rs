@@ -1,0 +1,46 @@
+//! Prints pages to a folder.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use pageprint::font::Fonts;
+use pageprint::plan::Preset;
+use pageprint::signal::{Source, Store};
+
+/// Prints ECG pages of known truth: ID.png or ID.jpg, ID.json and ID.npz a page.
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long, default_value_t = 10)]
+    count: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Number of the first page.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// A store of real records (NAME.sig.zst, NAME.csv beside it); the model otherwise.
+    #[arg(long)]
+    signals: Option<PathBuf>,
+    /// Folders with TrueType fonts.
+    #[arg(long, default_value = "/usr/share/fonts")]
+    fonts: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value = "train")]
+    preset: Preset,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    std::fs::create_dir_all(&arguments.out)?;
+    let fonts = Fonts::scan(&arguments.fonts);
+    let source = match &arguments.signals {
+        Some(path) => Source::Store(Store::open(path)?),
+        None => Source::Model,
+    };
+    for index in arguments.first..arguments.first + arguments.count {
+        let plan = pageprint::plan(arguments.seed, index, arguments.preset, &source);
+        let page = pageprint::print(&plan, &fonts);
+        page.write(&arguments.out, &format!("p{}_{index:05}", arguments.seed))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! What is known of a printed page.
+//!
+//! `ID.json` and `ID.npz` as the bench reads them: segments with millivolts (`mv_k`) and pixel
+//! paths (`px_k`), boxes of all texts and pulses with their class, the homography and a mesh of the
+//! whole warp. Pixel centres are at integers.
+
+use std::fs::File;
+use std::path::Path;
+
+use ndarray::{Array1, Array2};
+use ndarray_npy::NpzWriter;
+use serde::Serialize;
+
+use crate::PrintedPage;
+use crate::draw::Sheet;
+use crate::plan::{Plan, Role};
+use crate::signal::RATE_HZ;
+use crate::warp::Warp;
+
+type Corners = [[f32; 2]; 4];
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Segment {
+    pub key: usize,
+    pub lead: &'static str,
+    pub role: &'static str,
+    pub start_s: f32,
+    pub end_s: f32,
+    pub fs: f32,
+    pub n: usize,
+    pub label_box: Option<Corners>,
+    pub line_width_mm: f32,
+    pub gain_mm_mv: f32,
+    pub left_mm: f32,
+    pub zero_mm: f32,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct LabelBox {
+    pub class: String,
+    pub text: String,
+    pub corners: Corners,
+}
+
+/// Lattice of paper millimetres to pixels.
+#[derive(Clone, Debug, Serialize)]
+pub struct TruthMesh {
+    pub step_mm: f32,
+    pub columns: usize,
+    pub rows: usize,
+    pub px: Vec<[f32; 2]>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Truth {
+    pub image: String,
+    pub width: usize,
+    pub height: usize,
+    pub kind: String,
+    pub layout: String,
+    pub rhythm_leads: Vec<&'static str>,
+    pub cabrera: bool,
+    pub speed_mm_s: f32,
+    pub gain_mm_mv: f32,
+    pub px_per_mm: f32,
+    pub homography_from_mm: [f64; 9],
+    pub rotation_deg_clockwise: f32,
+    pub quarter_turns: u8,
+    pub grid: String,
+    pub bw: bool,
+    pub segments: Vec<Segment>,
+    pub boxes: Vec<LabelBox>,
+    pub mesh: TruthMesh,
+    #[serde(skip)]
+    pub mv: Vec<Vec<f32>>,
+    #[serde(skip)]
+    pub px: Vec<Vec<[f32; 2]>>,
+    /// Ink of no trace: class, width and path in millimetres.
+    pub marks: Vec<(&'static str, f32, Vec<[f32; 2]>)>,
+}
+
+impl Truth {
+    pub fn of(plan: &Plan, sheet: &Sheet, warp: &Warp) -> Self {
+        let corners = |area: [f32; 4]| {
+            let [l, t, r, b] = area;
+            [[l, t], [r, t], [r, b], [l, b]].map(|p| warp.to_page(p))
+        };
+        let segments = plan.traces.iter().enumerate().map(|(key, trace)| Segment {
+            key,
+            lead: trace.lead,
+            role: if trace.role == Role::Grid { "grid" } else { "rhythm" },
+            start_s: trace.start_s,
+            end_s: trace.start_s + trace.mv.len() as f32 / RATE_HZ,
+            fs: RATE_HZ,
+            n: trace.mv.len(),
+            label_box: trace.label.map(|k| corners(sheet.boxes[k].area_mm)),
+            line_width_mm: plan.line_width_mm,
+            gain_mm_mv: trace.gain_mm_mv,
+            left_mm: trace.left_mm,
+            zero_mm: trace.zero_mm,
+        });
+        let boxes = sheet.boxes.iter().map(|b| LabelBox {
+            class: b.class.clone(),
+            text: b.text.clone(),
+            corners: corners(b.area_mm),
+        });
+        let on_page = |path: &[[f32; 2]]| path.iter().map(|p| warp.to_page(*p)).collect::<Vec<_>>();
+        let inside = |p: &[f32; 2]| {
+            p[0] >= 0.0 && p[1] >= 0.0 && p[0] < plan.width_mm && p[1] < plan.height_mm
+        };
+        Self {
+            image: String::new(),
+            width: warp.width,
+            height: warp.height,
+            kind: kind(plan),
+            layout: plan.layout.clone(),
+            rhythm_leads: plan.rhythm.clone(),
+            cabrera: plan.cabrera,
+            speed_mm_s: plan.speed_mm_s,
+            gain_mm_mv: plan.gain_mm_mv,
+            px_per_mm: plan.px_per_mm,
+            homography_from_mm: warp.homography(),
+            rotation_deg_clockwise: plan.fate.rotation_deg,
+            quarter_turns: plan.fate.quarter_turns,
+            grid: format!("{:?}", plan.grid.kind).to_lowercase(),
+            bw: plan.fate.grey || plan.fate.threshold.is_some(),
+            segments: segments.collect(),
+            boxes: boxes.collect(),
+            mesh: mesh(plan, warp),
+            mv: plan.traces.iter().map(|t| t.mv.clone()).collect(),
+            px: plan
+                .traces
+                .iter()
+                .map(|t| {
+                    let mut path = on_page(&t.path_mm);
+                    for (px, mm) in path.iter_mut().zip(&t.path_mm) {
+                        if !inside(mm) {
+                            *px = [f32::NAN; 2];
+                        }
+                    }
+                    path
+                })
+                .collect(),
+            marks: plan.marks.iter().map(|m| (m.class, m.width_mm, m.path_mm.clone())).collect(),
+        }
+    }
+}
+
+fn kind(plan: &Plan) -> String {
+    let fate = &plan.fate;
+    let photo = fate.shade > 0.16 || fate.desk.is_some() || !fate.waves.is_empty();
+    let kind = match () {
+        () if photo => "photo",
+        () if fate.threshold.is_some() || fate.halftone => "bw",
+        () if !fate.folds.is_empty() => "creased",
+        () if fate.noise > 0.03 => "noisy",
+        () if fate.rotation_deg.abs() > 0.3 => "rotated",
+        () => "clean",
+    };
+    kind.to_owned()
+}
+
+fn mesh(plan: &Plan, warp: &Warp) -> TruthMesh {
+    let step_mm = 10.0;
+    let (columns, rows) = ((plan.width_mm / step_mm) as usize + 2, (plan.height_mm / step_mm) as usize + 2);
+    let px = (0..rows * columns)
+        .map(|k| warp.to_page([(k % columns) as f32 * step_mm, (k / columns) as f32 * step_mm]))
+        .collect();
+    TruthMesh { step_mm, columns, rows, px }
+}
+
+impl PrintedPage {
+    /// Writes `ID.png` or `ID.jpg`, `ID.json` and `ID.npz` into `folder`.
+    pub fn write(&self, folder: &Path, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+        let name = match self.jpeg_quality {
+            Some(_) => format!("{id}.jpg"),
+            None => format!("{id}.png"),
+        };
+        let file = std::io::BufWriter::new(File::create(folder.join(&name))?);
+        let (width, height) = (self.width as u32, self.height as u32);
+        match self.jpeg_quality {
+            Some(quality) => image::codecs::jpeg::JpegEncoder::new_with_quality(file, quality)
+                .encode(&self.rgb, width, height, image::ExtendedColorType::Rgb8)?,
+            None => {
+                use image::ImageEncoder;
+                use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+                PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Sub)
+                    .write_image(&self.rgb, width, height, image::ExtendedColorType::Rgb8)?;
+            }
+        }
+        let mut truth = self.truth.clone();
+        truth.image = name;
+        std::fs::write(folder.join(format!("{id}.json")), serde_json::to_vec(&truth)?)?;
+        let mut npz = NpzWriter::new(File::create(folder.join(format!("{id}.npz")))?);
+        for (k, (mv, px)) in self.truth.mv.iter().zip(&self.truth.px).enumerate() {
+            npz.add_array(format!("mv_{k}"), &Array1::from(mv.clone()))?;
+            let flat: Vec<f32> = px.iter().flatten().copied().collect();
+            npz.add_array(format!("px_{k}"), &Array2::from_shape_vec((px.len(), 2), flat)?)?;
+        }
+        npz.finish()?;
+        Ok(())
+    }
+}
