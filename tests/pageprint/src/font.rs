@@ -16,7 +16,7 @@ pub struct Fonts {
 }
 
 /// Names that hold no Latin letters, or ornaments.
-const SKIPPED: [&str; 8] = ["Emoji", "Symbol", "Math", "Icons", "Dingbat", "CJK", "Syms", "Initials"];
+const SKIPPED: [&str; 9] = ["Emoji", "Symbol", "Math", "Icons", "Dingbat", "D050000L", "CJK", "Syms", "Initials"];
 
 impl Fonts {
     /// Only the built-in ones.

@@ -1,0 +1,106 @@
+//! The grid's ink alone.
+//!
+//! In: the picture. Out: a raster, shrunk where the picture is large, of how dark each pixel is
+//! below its neighbourhood's paper in its darkest channel (coloured lines are dark in one), with
+//! the traces' and letters' ink taken out (they are dark in the brightest channel too).
+
+use crate::page::{Homography, RawImage};
+
+/// Longest side of the raster.
+const SIDE_MAX: usize = 2400;
+/// Ink is darker than this share of its neighbourhood's paper in the brightest channel.
+const INK_SHARE: f32 = 0.6;
+/// Side of the squares whose brightest pixels tell the paper's level.
+const BLOCK: usize = 24;
+
+/// Darkness of the ruling, 0 (paper) to 1.
+pub struct Ruling {
+    pub width: usize,
+    pub height: usize,
+    pub dark: Vec<f32>,
+    shrink: usize,
+}
+
+impl Ruling {
+    pub fn of(image: &RawImage) -> Self {
+        let shrink = image.width().max(image.height()).div_ceil(SIDE_MAX).max(1);
+        let (width, height) = (image.width() / shrink, image.height() / shrink);
+        let mut low = vec![0f32; width * height];
+        let mut high = vec![0f32; width * height];
+        let area = (shrink * shrink) as f32;
+        for y in 0..height {
+            for x in 0..width {
+                let (mut a, mut b) = (0u32, 0u32);
+                for row in 0..shrink {
+                    for column in 0..shrink {
+                        let [r, g, c] = image.pixel(x * shrink + column, y * shrink + row);
+                        a += u32::from(r.min(g).min(c));
+                        b += u32::from(r.max(g).max(c));
+                    }
+                }
+                low[y * width + x] = a as f32 / area;
+                high[y * width + x] = b as f32 / area;
+            }
+        }
+        let (paper_low, paper_high) = (Levels::of(&low, width), Levels::of(&high, width));
+        let mut dark = vec![0f32; width * height];
+        for y in 0..height {
+            for x in 0..width {
+                let at = y * width + x;
+                let is_ink = high[at] < INK_SHARE * paper_high.at(x, y);
+                if !is_ink {
+                    dark[at] = (1.0 - low[at] / paper_low.at(x, y)).clamp(0.0, 1.0);
+                }
+            }
+        }
+        Self { width, height, dark, shrink }
+    }
+
+    /// A map to this raster's pixels as a map to the picture's.
+    pub fn to_image(&self, map: &Homography) -> Homography {
+        let s = self.shrink as f64;
+        let shift = (s - 1.0) / 2.0;
+        let grow = Homography::new([s, 0.0, shift, 0.0, s, shift, 0.0, 0.0, 1.0]);
+        grow.expect("a shrink factor is positive").after(map)
+    }
+}
+
+/// Brightness of the paper, bilinear between squares.
+struct Levels {
+    columns: usize,
+    rows: usize,
+    level: Vec<f32>,
+}
+
+impl Levels {
+    fn of(values: &[f32], width: usize) -> Self {
+        let height = values.len() / width;
+        let (columns, rows) = (width.div_ceil(BLOCK), height.div_ceil(BLOCK));
+        let mut level = Vec::with_capacity(columns * rows);
+        let mut seen = Vec::with_capacity(BLOCK * BLOCK);
+        for row in 0..rows {
+            for column in 0..columns {
+                seen.clear();
+                for y in row * BLOCK..((row + 1) * BLOCK).min(height) {
+                    let line = &values[y * width..(y + 1) * width];
+                    seen.extend(&line[column * BLOCK..((column + 1) * BLOCK).min(width)]);
+                }
+                let at = (seen.len() - 1) * 85 / 100;
+                level.push(seen.select_nth_unstable_by(at, f32::total_cmp).1.max(8.0));
+            }
+        }
+        Self { columns, rows, level }
+    }
+
+    fn at(&self, x: usize, y: usize) -> f32 {
+        let place = |v: usize, count: usize| {
+            let at = ((v as f32 + 0.5) / BLOCK as f32 - 0.5).clamp(0.0, (count - 1) as f32);
+            let low = (at as usize).min(count.saturating_sub(2));
+            (low, (low + 1).min(count - 1), at - low as f32)
+        };
+        let ((a, b, u), (c, d, v)) = (place(x, self.columns), place(y, self.rows));
+        let node = |column: usize, row: usize| self.level[row * self.columns + column];
+        (node(a, c) * (1.0 - u) + node(b, c) * u) * (1.0 - v)
+            + (node(a, d) * (1.0 - u) + node(b, d) * u) * v
+    }
+}

@@ -1,0 +1,427 @@
+//! unsafe is allowed in this file: the int8 convolution calls tract-linalg's matrix kernels.
+//!
+//! In: one picture of bytes with a zero point, `[1, channels, height, width]`. Out: another one.
+//! Both are unsigned or signed; weights are signed with zero point 0 and a scale for each output
+//! channel. The result is ONNX's QLinearConv to the bit: 32-bit sums, one `f32` factor a channel,
+//! round half to even, zero point, clamp. tract's own QLinearConv materialises every column of
+//! the picture and spends most of its time there; here panels for a few hundred output pixels at
+//! a time (`panels.rs`) go through the kernel and come out as bytes.
+//! Fails only where the plan's sizes disagree with the tensor's, which is our bug.
+#![expect(unsafe_code, reason = "tract-linalg's kernels take pointers; see `multiply`")]
+
+use std::fmt;
+use std::sync::Arc;
+
+use tract_linalg::MmmDispatch;
+use tract_linalg::mmm::{
+    AsInputValue, FusedSpec, MMMInputFormat, MMMInputValue, MatMatMul, PackedExoticFact, Query,
+    ScratchSpace, Suitable,
+};
+use tract_linalg::pack::{PackedFormat, PackedI8K4};
+use tract_onnx::tract_hir::internal::*;
+
+use super::panels::{Geometry, InputBytes, PanelLayout, Rows};
+
+/// Bytes of panels and sums that one run of a kernel works on: within a small core's second-level
+/// cache, beside the weights.
+const RUN_BYTES: usize = 96 * 1024;
+/// The strictest alignment that a kernel asks of its panels.
+const PANEL_ALIGNMENT: usize = 64;
+
+/// One of tract-linalg's int8 kernels, with a packing that `panels.rs` can write.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    product: Box<dyn MatMatMul>,
+    packing: usize,
+    layout: PanelLayout,
+}
+
+impl Kernel {
+    /// The kernel that tract-linalg prefers on this processor for a convolution.
+    pub fn pick(geometry: &Geometry, pixels: usize) -> Option<Self> {
+        let query = Self::query(geometry, pixels);
+        let preferred = MmmDispatch::native().pick(&query).and_then(Self::new);
+        preferred.or_else(|| Self::all().into_iter().next())
+    }
+
+    /// Every kernel of this processor that can be used here.
+    pub fn all() -> Vec<Self> {
+        let any = Geometry {
+            kernel: [3, 3],
+            stride: [1, 1],
+            pad_before: [1, 1],
+            pad_after: [1, 1],
+            input_channels: 16,
+            output_channels: 16,
+        };
+        let suitable = MmmDispatch::native().suitable(&Self::query(&any, 4096));
+        suitable.into_iter().filter_map(Self::new).collect()
+    }
+
+    pub fn name(&self) -> &str {
+        self.product.name()
+    }
+
+    fn query(geometry: &Geometry, pixels: usize) -> Query {
+        let values = geometry.kernel[0] * geometry.kernel[1] * geometry.input_channels;
+        Query {
+            weight: i8::datum_type().into(),
+            activation: i8::datum_type(),
+            accumulators: tvec!(i32::datum_type()),
+            store: None,
+            allow_extractor: false,
+            m: Some(geometry.output_channels),
+            k: Some(values),
+            // One pixel would name a matrix-vector kernel, which has no panels.
+            n: Some(pixels.max(2)),
+        }
+    }
+
+    fn new((product, packing, extractor): Suitable) -> Option<Self> {
+        let (weights, pixels) = &product.packings()[packing];
+        let known = |format: &dyn MMMInputFormat| {
+            format.downcast_ref::<PackedI8K4>().map(|_| 4).or_else(|| {
+                let plain = format.downcast_ref::<PackedFormat>()?;
+                (plain.dt == i8::datum_type()).then_some(1)
+            })
+        };
+        let depth = known(&**pixels).filter(|depth| known(&**weights) == Some(*depth))?;
+        let layout = PanelLayout { lanes: pixels.r(), depth };
+        let can_fill = matches!(layout.block_bytes(), 4 | 8 | 16 | 32 | 64 | 128);
+        let fits = extractor.is_none() && can_fill && product.nr() == layout.lanes;
+        fits.then_some(Self { product, packing, layout })
+    }
+
+    fn formats(&self) -> &(Box<dyn MMMInputFormat>, Box<dyn MMMInputFormat>) {
+        &self.product.packings()[self.packing]
+    }
+
+    /// Distance between two panels of `values` values a lane.
+    fn panel_bytes(&self, values: usize) -> usize {
+        let format = &self.formats().1;
+        let bytes = match format.downcast_ref::<PackedFormat>() {
+            Some(plain) => plain.single_panel_len(values),
+            None => values.div_ceil(4) * 4 * format.r(),
+        };
+        bytes.next_multiple_of(PANEL_ALIGNMENT)
+    }
+}
+
+/// A convolution's weights, packed for one kernel.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    packed: Box<dyn MMMInputValue>,
+    /// Sum of the weights of each output channel.
+    sums: Vec<i32>,
+}
+
+impl Weights {
+    /// Packs `weights`, `[output channel][input channel][y][x]`.
+    pub fn pack(kernel: &Kernel, geometry: &Geometry, weights: &[i8]) -> TractResult<Self> {
+        let (inputs, outputs) = (geometry.input_channels, geometry.output_channels);
+        let taps = geometry.kernel[0] * geometry.kernel[1];
+        ensure!(weights.len() == outputs * inputs * taps, "{} weights", weights.len());
+        let values = kernel.layout.values(geometry);
+        let mut rows = vec![0i8; outputs * values];
+        let mut sums = vec![0i32; outputs];
+        for (at, weight) in weights.iter().enumerate() {
+            let (output, input, tap) = (at / (inputs * taps), at / taps % inputs, at % taps);
+            rows[output * values + tap * (values / taps) + input] = *weight;
+            sums[output] += i32::from(*weight);
+        }
+        let rows = Tensor::from_shape(&[outputs, values], &rows)?;
+        Ok(Self { packed: kernel.formats().0.prepare_one(&rows, 1, 0)?, sums })
+    }
+}
+
+/// Sums to bytes: `round(sum * factor) + zero`, clamped to the output type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requantisation {
+    /// One for each output channel.
+    pub biases: Vec<i32>,
+    pub factors: Vec<f32>,
+    pub zero: i32,
+    /// `u8` or `i8`.
+    pub output: DatumType,
+}
+
+/// The int8 convolution, for one geometry and any size of picture.
+#[derive(Clone)]
+pub struct QConv {
+    name: String,
+    geometry: Geometry,
+    input: InputBytes,
+    kernel: Kernel,
+    weights: Arc<Weights>,
+    requantisation: Requantisation,
+}
+
+impl QConv {
+    /// `zero` is the zero point of the input, whose type `input` is.
+    pub fn new(
+        name: String,
+        geometry: Geometry,
+        (input, zero): (DatumType, i32),
+        kernel: Kernel,
+        weights: Arc<Weights>,
+        mut requantisation: Requantisation,
+    ) -> TractResult<Self> {
+        let channels = geometry.output_channels;
+        ensure!(requantisation.biases.len() == channels, "a bias for each output channel");
+        ensure!(requantisation.factors.len() == channels, "a factor for each output channel");
+        ensure!(weights.sums.len() == channels, "weights for each output channel");
+        ensure!(weights.packed.k() == kernel.layout.values(&geometry), "weights of this geometry");
+        let flip = if input == u8::datum_type() { 0x80 } else { 0 };
+        let zero = zero - i32::from(flip);
+        ensure!(i8::try_from(zero).is_ok(), "{name}: zero point {zero} is no {input:?}");
+        for (bias, sum) in requantisation.biases.iter_mut().zip(&weights.sums) {
+            *bias = bias.wrapping_sub(zero.wrapping_mul(*sum));
+        }
+        let input = InputBytes { flip, zero: (zero as i8).cast_unsigned() };
+        Ok(Self { name, geometry, input, kernel, weights, requantisation })
+    }
+
+    /// Convolves `input` into `output`, both `[channel][y][x]`.
+    fn convolve(&self, input: &[u8], size: [usize; 2], output: &mut [u8]) -> TractResult<()> {
+        let values = self.kernel.layout.values(&self.geometry);
+        let lanes = self.kernel.layout.lanes;
+        let channels = self.geometry.output_channels;
+        let pixels = output.len() / channels;
+        let fitting = RUN_BYTES / (values + 4 * channels) / lanes;
+        let run = (fitting.clamp(2, 64) * lanes).min(pixels.next_multiple_of(lanes));
+        let mut rows =
+            Rows::new(self.geometry, self.kernel.layout, self.input, input, size, run)
+                .with_context(|| format!("{}: input of {} bytes", self.name, input.len()))?;
+        let mut panels = Panels::new(&self.kernel, values, run)?;
+        let mut sums = Tensor::zero::<i32>(&[channels, run])?;
+        let mut scratch = self.scratch();
+        for first in (0..pixels).step_by(run) {
+            let count = run.min(pixels - first);
+            rows.load(first, count);
+            for panel in 0..count.div_ceil(lanes) {
+                rows.fill(panels.panel_mut(panel), first + panel * lanes);
+            }
+            panels.pixels = count;
+            multiply(&self.kernel, &*self.weights.packed, &panels, &mut sums, &mut *scratch)?;
+            let sums = sums.try_as_plain_ram()?;
+            for (channel, sums) in sums.as_slice::<i32>()?.chunks_exact(run).enumerate() {
+                let at = channel * pixels + first;
+                self.requantise(channel, &sums[..count], &mut output[at..at + count]);
+            }
+        }
+        Ok(())
+    }
+
+    fn requantise(&self, channel: usize, sums: &[i32], output: &mut [u8]) {
+        let (bias, factor) =
+            (self.requantisation.biases[channel], self.requantisation.factors[channel]);
+        let zero = self.requantisation.zero;
+        let least = if self.requantisation.output == u8::datum_type() { 0 } else { -128 };
+        requantise(output, sums, bias, factor, zero, least);
+    }
+
+    fn scratch(&self) -> Box<dyn ScratchSpace> {
+        // SAFETY: it makes an empty value of the kernel's own scratch type and reads nothing; the
+        // kernel checks the type when it is handed back.
+        unsafe { self.kernel.product.allocate_scratch_space() }
+    }
+}
+
+/// The right operand: panels in one aligned buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Panels {
+    /// A whole number of panels, then one block that the last panel's filling may overwrite.
+    buffer: Tensor,
+    panel_bytes: usize,
+    /// Output pixels that the panels hold.
+    pixels: usize,
+    fact: PackedExoticFact,
+}
+
+impl Panels {
+    fn new(kernel: &Kernel, values: usize, pixels_max: usize) -> TractResult<Self> {
+        let panel_bytes = kernel.panel_bytes(values);
+        let panel_count = pixels_max.div_ceil(kernel.layout.lanes);
+        let bytes = panel_count * panel_bytes + kernel.layout.block_bytes();
+        Ok(Self {
+            buffer: Tensor::zero_aligned::<u8>(&[bytes], PANEL_ALIGNMENT)?,
+            panel_bytes,
+            pixels: 0,
+            fact: PackedExoticFact {
+                format: kernel.formats().1.clone(),
+                mn: pixels_max.to_dim(),
+                k: values,
+            },
+        })
+    }
+
+    /// From the panel at `index` to the end of the buffer.
+    fn panel_mut(&mut self, index: usize) -> &mut [u8] {
+        &mut self.buffer.as_bytes_mut()[index * self.panel_bytes..]
+    }
+}
+
+impl fmt::Display for Panels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panels of {} pixels, {} values each", self.pixels, self.fact.k)
+    }
+}
+
+impl MMMInputValue for Panels {
+    fn format(&self) -> &dyn MMMInputFormat {
+        &*self.fact.format
+    }
+
+    fn scratch_panel_buffer_layout(&self) -> Option<std::alloc::Layout> {
+        None
+    }
+
+    fn panel_bytes(&self, index: usize, _buffer: Option<*mut u8>) -> TractResult<*const u8> {
+        let start = index * self.panel_bytes;
+        let panel = self.buffer.as_bytes().get(start..start + self.panel_bytes);
+        Ok(panel.context("a panel outside the buffer")?.as_ptr())
+    }
+
+    fn mn(&self) -> usize {
+        self.pixels
+    }
+
+    fn k(&self) -> usize {
+        self.fact.k
+    }
+
+    fn exotic_fact(&self) -> &dyn ExoticFact {
+        &self.fact
+    }
+
+    fn extract_at_mn_f16(&self, _mn: usize, _slice: &mut [f16]) -> TractResult<()> {
+        bail!("int8 panels have no f16 values")
+    }
+
+    fn extract_at_mn_f32(&self, _mn: usize, _slice: &mut [f32]) -> TractResult<()> {
+        bail!("int8 panels have no f32 values")
+    }
+}
+
+/// `sums[row][pixel] = weights[row] * panels[pixel]`, for all rows and the panels' pixels.
+fn multiply(
+    kernel: &Kernel,
+    weights: &dyn MMMInputValue,
+    panels: &Panels,
+    sums: &mut Tensor,
+    scratch: &mut dyn ScratchSpace,
+) -> TractResult<()> {
+    let (row_count, pixel_count) = (weights.mn(), panels.pixels);
+    let formats = kernel.formats();
+    ensure!(weights.format() == &*formats.0, "weights packed for another kernel");
+    ensure!(panels.format() == &*formats.1, "panels packed for another kernel");
+    ensure!(weights.k() == panels.k(), "{} weights, {} values", weights.k(), panels.k());
+    ensure!(panels.panel_bytes == kernel.panel_bytes(panels.k()), "panels of another size");
+    ensure!(sums.datum_type() == i32::datum_type() && sums.rank() == 2, "sums are 32-bit rows");
+    ensure!(sums.shape()[0] == row_count && sums.shape()[1] >= pixel_count, "sums too small");
+    // SAFETY: the kernel is one that this processor can run (`MmmDispatch::native` lists no
+    // other). It reads `k` values a lane from whole panels of both operands: their formats are the
+    // ones that the kernel names for this packing, their `k` is the same, tract packed the
+    // weights, and `Panels` hands out only panels that lie wholly in its aligned buffer, for
+    // whose format `panel_bytes` is the length. It writes `row_count * pixel_count` sums with the
+    // strides of `sums`, which is i32, natural and at least that large, and is borrowed mutably
+    // for the call; ends of tiles go through the kernel's own scratch, whose type it checks.
+    unsafe {
+        let store = kernel.product.c_view(Some(0), Some(1)).wrap(&sums.view_mut());
+        kernel.product.run_with_scratch_space(
+            row_count,
+            pixel_count,
+            scratch,
+            &[
+                FusedSpec::AddMatMul {
+                    a: AsInputValue::Borrowed(weights),
+                    b: AsInputValue::Borrowed(panels),
+                    packing: kernel.packing,
+                },
+                FusedSpec::Store(store),
+            ],
+        )
+    }
+}
+
+/// `least` is the output type's lowest value, 0 or -128.
+fn requantise(output: &mut [u8], sums: &[i32], bias: i32, factor: f32, zero: i32, least: i32) {
+    // Adding 1.5 * 2^23 leaves an integer, rounded half to even, in the lowest bits of the
+    // mantissa; unlike `round_ties_even` this is vector code on every target.
+    const SHIFT: f32 = 12_582_912.0;
+    let (low, high) = ((least - zero) as f32, (least + 255 - zero) as f32);
+    for (byte, sum) in output.iter_mut().zip(sums) {
+        let scaled = (sum.wrapping_add(bias) as f32 * factor).clamp(low, high);
+        let rounded = (scaled + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits());
+        *byte = rounded.wrapping_add(zero.cast_unsigned()) as u8;
+    }
+}
+
+impl fmt::Debug for QConv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QConv {} {:?} on {}", self.name, self.geometry, self.kernel.name())
+    }
+}
+
+// tract compares operators to find twins; a convolution is its own only twin.
+impl PartialEq for QConv {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.weights, &other.weights)
+            && self.geometry == other.geometry
+            && self.input == other.input
+            && self.requantisation == other.requantisation
+    }
+}
+
+impl Eq for QConv {}
+
+impl std::hash::Hash for QConv {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl Op for QConv {
+    fn name(&self) -> StaticName {
+        "QConv".into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        Ok(vec![format!("{self:?}")])
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for QConv {
+    op_out_of_plan!();
+
+    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let input = args_1!(inputs);
+        let &[1, _, height, width] = input.shape() else {
+            bail!("{}: input of shape {:?}", self.name, input.shape())
+        };
+        ensure!(input.datum_type().size_of() == 1, "{}: {:?}", self.name, input.datum_type());
+        let natural = Tensor::natural_strides(input.shape());
+        ensure!(input.strides() == &*natural, "{}: strides {:?}", self.name, input.strides());
+        let size = self.geometry.output_size([height, width]).context("too small an input")?;
+        let shape = [1, self.geometry.output_channels, size[0], size[1]];
+        let mut output = Tensor::zero_dt(self.requantisation.output, &shape)?;
+        self.convolve(input.as_bytes(), [height, width], output.as_bytes_mut())?;
+        Ok(tvec!(output.into_tvalue()))
+    }
+}
+
+impl TypedOp for QConv {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let shape = inputs[0].shape.as_concrete().context("a picture of known size")?;
+        let &[1, _, height, width] = shape else {
+            bail!("{}: input of shape {shape:?}", self.name)
+        };
+        let size = self.geometry.output_size([height, width]).context("too small an input")?;
+        let shape = [1, self.geometry.output_channels, size[0], size[1]];
+        Ok(tvec!(self.requantisation.output.fact(shape)))
+    }
+
+    as_op!();
+}
