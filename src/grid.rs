@@ -6,15 +6,16 @@
 //!
 //! ```text
 //!   picture --ruling: darkness of coloured or pale lines--> raster
-//!           --coarse: comb in the spectrum--> angle, px/mm
-//!           --lattice: phase of the lines in 4 mm cells, unwrapped--> homography, then mesh
+//!           --windows: combs in local spectra, followed across the page--> anchors
+//!           --lattice: homography and mesh; the lines' offsets in 8 mm cells, twice
 //! ```
 
-mod coarse;
 mod lattice;
 mod ruling;
+mod spectrum;
+mod windows;
 
-use crate::page::{Homography, PageMap, QuarterTurn, RawImage};
+use crate::page::{PageMap, QuarterTurn, RawImage};
 
 /// A grid that was found.
 #[derive(Clone, Debug)]
@@ -46,15 +47,16 @@ const FLAT_MM: f32 = 0.06;
 /// Finds the grid of a page whose writing is upright after `turn`.
 pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
     let ruling = ruling::Ruling::of(image);
-    let coarse = coarse::search(&ruling);
-    if coarse.strength < STRENGTH_MIN {
-        return Err(GridError::NoRuling { strength: coarse.strength, needed: STRENGTH_MIN });
+    let windows = windows::search(&ruling);
+    if windows.strength < STRENGTH_MIN {
+        return Err(GridError::NoRuling { strength: windows.strength, needed: STRENGTH_MIN });
     }
-    let start = first_map(&ruling, &coarse, turn);
-    let mut fit = lattice::fit(&ruling, &PageMap::new(start, None));
+    let anchors = windows.anchors.iter().map(|anchor| turned(*anchor, turn)).collect();
+    let mut fit = lattice::Fit::of(anchors, windows.seen);
     for _ in 0..2 {
-        let Some(better) = fit.homography else { break };
-        fit = lattice::fit(&ruling, &PageMap::new(better, None));
+        let Some(flat) = fit.homography else { break };
+        let mesh = if fit.residual_mm > FLAT_MM { fit.mesh() } else { None };
+        fit = lattice::refine(&ruling, &PageMap::new(flat, mesh));
     }
     let (Some(flat), true) = (fit.homography, fit.seen >= SEEN_MIN) else {
         let (percent, needed) = (100.0 * fit.seen, 100.0 * SEEN_MIN);
@@ -71,28 +73,22 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
     Ok(Grid { map, seen: fit.seen, residual_mm: fit.residual_mm })
 }
 
-/// Paper millimetres to the ruling's pixels, as the spectrum says; the origin is the middle.
-fn first_map(ruling: &ruling::Ruling, coarse: &coarse::Coarse, turn: QuarterTurn) -> Homography {
-    let middle = (ruling.width as f64 / 2.0, ruling.height as f64 / 2.0);
-    let angle = f64::from(coarse.angle_rad) - turn.angle_rad();
-    let (x, y) = match turn {
-        QuarterTurn::None | QuarterTurn::Half => (coarse.x_px_per_mm, coarse.y_px_per_mm),
-        QuarterTurn::Right | QuarterTurn::Left => (coarse.y_px_per_mm, coarse.x_px_per_mm),
+/// The anchor on paper whose writing is upright.
+fn turned(anchor: lattice::Anchor, turn: QuarterTurn) -> lattice::Anchor {
+    let [x, y] = anchor.paper;
+    let paper = match turn {
+        QuarterTurn::None => [x, y],
+        QuarterTurn::Half => [-x, -y],
+        QuarterTurn::Right => [-y, x],
+        QuarterTurn::Left => [y, -x],
     };
-    let (sin, cos) = angle.sin_cos();
-    let (x, y) = (f64::from(x), f64::from(y));
-    Homography::new([
-        x * cos, -y * sin, middle.0,
-        x * sin, y * cos, middle.1,
-        0.0, 0.0, 1.0,
-    ])
-    .expect("a positive scale has an inverse")
+    lattice::Anchor { paper, ..anchor }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::{InPaper, Point};
+    use crate::page::{Homography, InPaper, Point};
 
     #[derive(Clone, Copy, PartialEq)]
     enum Look {

@@ -276,6 +276,12 @@ impl PageMap {
         Point::new(x as f32, y as f32)
     }
 
+    /// The inverse without the mesh: near `to_paper`, and cheap.
+    pub fn flat_to_paper(&self, x_px: f32, y_px: f32) -> Point<InPaper> {
+        let (x, y) = self.page_to_paper.apply(f64::from(x_px), f64::from(y_px));
+        Point::new(x as f32, y as f32)
+    }
+
     /// The inverse; the mesh is undone by fixed-point steps, exact to 0.01 mm for a mesh whose
     /// shifts change by less than half a millimetre a millimetre.
     pub fn to_paper(&self, point: Point<InPage>) -> Point<InPaper> {

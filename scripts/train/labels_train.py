@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from labels_data import CLASSES, FILL
 from labels_net import BINS, LabelsNet, anchors, flatten, to_boxes
+from precision import autocast
 
 TILE = 512
 CANDIDATES = 8
@@ -230,7 +231,7 @@ def main() -> None:
         x = torch.from_numpy(np.stack([m[0] for m in made]).transpose(0, 3, 1, 2) / 255).float()
         truths = [torch.from_numpy(m[1]).float() for m in made]
         run.opt.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast():
             outs = run.net(x.contiguous(memory_format=torch.channels_last))
         loss, parts = losses(outs, truths)
         loss.backward()

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from precision import autocast
 from trace_data import ABSENT, IGNORE, Pool, batch
 from trace_net import MASK_CLASSES, TraceNet, column_map
 
@@ -144,7 +145,7 @@ def main() -> None:
             group["lr"] = rate
         x, classes, y = batch(rng, pool, args.batch, args.width)
         run.opt.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast():
             outs = run.net.features(x.contiguous(memory_format=torch.channels_last))
         loss, parts = losses(outs, classes, y)
         loss.backward()

@@ -1,92 +1,140 @@
-//! Where the grid's lines are, cell by cell, and the map that follows them.
+//! The map that follows the grid's lines.
 //!
-//! In: the ruling and a first map. Each 4 mm cell of paper sums the ruling times a wave of 1 mm
-//! (and of 5 mm): the sum's phase is how far the lines lie off the map. Neighbouring cells are
-//! smoothed together and the phases unwrapped from the strongest cell outwards. Out: a homography
-//! fitted to all trusted cells, and the cells' residuals as a mesh.
-
-use std::collections::BinaryHeap;
-
-use rustfft::num_complex::Complex;
+//! In: anchors (places whose millimetres are known) from the windows, then, closer, from cells of
+//! the paper that are read under the map so far: each cell's darkness is summed along the lines
+//! into a profile, and the profile's harmonics of 5 mm tell how far the lines lie off the map.
+//! Out: a homography fitted to all anchors, and their residuals as a mesh.
 
 use super::ruling::Ruling;
 use crate::page::{Homography, InPage, InPaper, Mesh, PageMap, Point};
 use crate::units::Mm;
 
-const CELL_MM: f32 = 4.0;
-/// Cells are smoothed with a Gaussian of this width, in cells.
-const SMOOTH_CELLS: f32 = 1.3;
-/// A line's wave must be this much stronger than waves of other lengths.
-const TRUST_MIN: f32 = 3.0;
-/// Other lengths, which nothing on the page repeats with.
-const OFF_TONES: [f32; 2] = [0.84, 1.19];
-/// Neighbours' offsets differ by less than this share of the wave.
-const JUMP_MAX: f32 = 0.33;
+/// Bands of paper whose profiles are kept apart, and the profiles' bins.
+const BAND_MM: f32 = 6.0;
+const BIN_MM: f32 = 0.125;
+/// Cells stand this far apart, and see with a Gaussian of this width.
+const CELL_MM: f32 = 8.0;
+const REACH_MM: f32 = 5.5;
+const PERIOD_MM: f32 = 5.0;
+const HARMONICS: usize = 10;
+/// Lines lie at most this far off the map that the cells are read under.
+const OFF_MAX_MM: f32 = 1.6;
+/// The comb must be this much stronger than combs of other periods.
+const TRUST_MIN: f32 = 2.2;
+/// Neighbours of an anchor, and what may be left of a slip of whole millimetres.
+const NEAR_MM: f64 = 26.0;
+const SLIP_REST_MM: f32 = 0.36;
+const MEND_ROUNDS: usize = 3;
 /// Node distance of the mesh.
 const MESH_MM: f32 = 12.0;
+/// Longest side of the paper that is read.
+const SIDE_MM_MAX: f32 = 900.0;
 
-/// What the cells say.
+/// A place in the raster whose millimetres are known.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    pub paper: [f64; 2],
+    pub px: [f64; 2],
+    pub residual: [f32; 2],
+}
+
+/// What the anchors say.
 pub struct Fit {
     pub homography: Option<Homography>,
     /// Share of cells on the page in which both rulings are trusted.
     pub seen: f32,
     pub residual_mm: f32,
-    /// The same over the better half of the cells.
+    /// The same over the better half of the anchors.
     pub core_residual_mm: f32,
     anchors: Vec<Anchor>,
 }
 
-/// A place in the raster whose millimetres are known.
-#[derive(Clone, Copy, Debug)]
-struct Anchor {
-    paper: [f64; 2],
-    px: [f64; 2],
-    residual: [f32; 2],
+impl Fit {
+    /// Fits a homography to the anchors.
+    pub fn of(mut anchors: Vec<Anchor>, seen: f32) -> Self {
+        let mut homography = robust(&mut anchors);
+        for _ in 0..MEND_ROUNDS {
+            anchors = mended(&anchors);
+            homography = robust(&mut anchors);
+        }
+        let mut squares: Vec<f32> =
+            anchors.iter().map(|a| a.residual[0].powi(2) + a.residual[1].powi(2)).collect();
+        squares.sort_by(f32::total_cmp);
+        let mean = |part: &[f32]| (part.iter().sum::<f32>() / part.len().max(1) as f32).sqrt();
+        let (residual_mm, core_residual_mm) = (mean(&squares), mean(&squares[..squares.len() / 2]));
+        Self { homography, seen, residual_mm, core_residual_mm, anchors }
+    }
 }
 
-/// Sums of one wave over all cells.
-struct Wave {
-    /// Along x, along y.
-    sums: [Vec<Complex<f32>>; 2],
-    length_mm: f32,
+/// Anchors with the counts of lines put right: one that lies whole millimetres off its neighbours
+/// is a line's slip, one that lies a fraction off is an error.
+fn mended(anchors: &[Anchor]) -> Vec<Anchor> {
+    let near = |a: &Anchor, b: &Anchor| {
+        (a.paper[0] - b.paper[0]).abs().max((a.paper[1] - b.paper[1]).abs()) < NEAR_MM
+    };
+    let mend = |anchor: &Anchor| -> Option<Anchor> {
+        let mut out = *anchor;
+        for axis in 0..2 {
+            let mut around: Vec<f32> =
+                anchors.iter().filter(|b| near(anchor, b)).map(|b| b.residual[axis]).collect();
+            let middle = around.len() / 2;
+            let usual = *around.select_nth_unstable_by(middle, f32::total_cmp).1;
+            let off = anchor.residual[axis] - usual;
+            if (off - off.round()).abs() > SLIP_REST_MM && around.len() > 4 {
+                return None;
+            }
+            out.paper[axis] += f64::from(off.round());
+        }
+        Some(out)
+    };
+    anchors.iter().filter_map(mend).collect()
 }
 
-struct Cells {
-    columns: usize,
-    rows: usize,
-    left_mm: f32,
-    top_mm: f32,
-    waves: Vec<Wave>,
-    count: Vec<f32>,
-}
-
-pub fn fit(ruling: &Ruling, map: &PageMap) -> Fit {
-    let cells = Cells::sum(ruling, map);
-    let offsets: Vec<Vec<Option<f32>>> = (0..2).map(|axis| cells.offsets(axis)).collect();
-    let full = cells.count.iter().fold(0f32, |a, b| a.max(*b));
-    let on_page = cells.count.iter().filter(|count| **count > 0.5 * full).count();
+/// Reads the cells of the paper under `map` and fits again.
+pub fn refine(ruling: &Ruling, map: &PageMap) -> Fit {
+    let profiles = Profiles::sum(ruling, map);
+    let (columns, rows) = profiles.cell_counts();
     let mut anchors = Vec::new();
-    for cell in 0..cells.count.len() {
-        let (Some(dx), Some(dy)) = (offsets[0][cell], offsets[1][cell]) else { continue };
-        let center = cells.center(cell);
-        let px = map.to_page(center);
-        anchors.push(Anchor {
-            paper: [f64::from(center.x - dx), f64::from(center.y - dy)],
-            px: [f64::from(px.x), f64::from(px.y)],
-            residual: [0.0; 2],
-        });
+    let mut on_page = 0usize;
+    for row in 0..rows {
+        for column in 0..columns {
+            let center = profiles.center(column, row);
+            let px = map.to_page(center);
+            let inside = px.x > 0.0
+                && px.y > 0.0
+                && px.x < ruling.width as f32
+                && px.y < ruling.height as f32;
+            on_page += usize::from(inside);
+            let (true, Some(dx)) = (inside, profiles.offset(0, center)) else { continue };
+            let Some(dy) = profiles.offset(1, center) else { continue };
+            anchors.push(Anchor {
+                paper: [f64::from(center.x - dx), f64::from(center.y - dy)],
+                px: [f64::from(px.x), f64::from(px.y)],
+                residual: [0.0; 2],
+            });
+        }
     }
     let seen = anchors.len() as f32 / on_page.max(1) as f32;
-    let homography = robust(&mut anchors);
-    let mut squares: Vec<f32> =
-        anchors.iter().map(|a| a.residual[0].powi(2) + a.residual[1].powi(2)).collect();
-    squares.sort_by(f32::total_cmp);
-    let mean = |part: &[f32]| (part.iter().sum::<f32>() / part.len().max(1) as f32).sqrt();
-    let (residual_mm, core_residual_mm) = (mean(&squares), mean(&squares[..squares.len() / 2]));
-    Fit { homography, seen, residual_mm, core_residual_mm, anchors }
+    Fit::of(anchors, seen)
 }
 
-impl Cells {
+/// Darkness along x in bands of y, and along y in bands of x.
+struct Profiles {
+    left_mm: f32,
+    top_mm: f32,
+    width_mm: f32,
+    height_mm: f32,
+    axes: [Axis; 2],
+}
+
+/// `sums[band * bins + bin]`, then made free of slow changes.
+struct Axis {
+    bins: usize,
+    bands: usize,
+    sums: Vec<f32>,
+}
+
+impl Profiles {
     fn sum(ruling: &Ruling, map: &PageMap) -> Self {
         let corners = [(0, 0), (1, 0), (1, 1), (0, 1)].map(|(a, b)| {
             let x = (a * (ruling.width - 1)) as f32;
@@ -96,145 +144,152 @@ impl Cells {
         let low = |f: fn(&Point<InPaper>) -> f32| corners.iter().map(f).fold(f32::MAX, f32::min);
         let high = |f: fn(&Point<InPaper>) -> f32| corners.iter().map(f).fold(f32::MIN, f32::max);
         let (left_mm, top_mm) = (low(|p| p.x), low(|p| p.y));
-        let size = |span: f32| ((span / CELL_MM).ceil() as usize).clamp(2, 400);
-        let (columns, rows) = (size(high(|p| p.x) - left_mm), size(high(|p| p.y) - top_mm));
-        let count = columns * rows;
-        let lengths = [1.0, 5.0, OFF_TONES[0], OFF_TONES[1], 5.0 * OFF_TONES[0], 5.0 * OFF_TONES[1]];
-        let empty = || vec![Complex::default(); count];
-        let waves = lengths.map(|length_mm| Wave { sums: [empty(), empty()], length_mm });
-        let mut cells =
-            Self { columns, rows, left_mm, top_mm, waves: waves.into(), count: vec![0.0; count] };
-        cells.add(ruling, map);
-        for wave in &mut cells.waves {
-            for sums in &mut wave.sums {
-                smooth(sums, columns);
-            }
-        }
-        cells
-    }
-
-    fn add(&mut self, ruling: &Ruling, map: &PageMap) {
-        let back = map.homography().inverse();
-        let table: Vec<Complex<f32>> = (0..1024)
-            .map(|k| Complex::from_polar(1.0, -std::f32::consts::TAU * k as f32 / 1024.0))
-            .collect();
-        let mean = ruling.dark.iter().sum::<f32>() / ruling.dark.len() as f32;
+        let width_mm = (high(|p| p.x) - left_mm).clamp(1.0, SIDE_MM_MAX);
+        let height_mm = (high(|p| p.y) - top_mm).clamp(1.0, SIDE_MM_MAX);
+        let axis = |along: f32, across: f32| {
+            let (bins, bands) = ((along / BIN_MM) as usize + 1, (across / BAND_MM) as usize + 1);
+            (bins, bands, vec![0f32; bins * bands], vec![0f32; bins * bands])
+        };
+        let mut parts = [axis(width_mm, height_mm), axis(height_mm, width_mm)];
         for y in 0..ruling.height {
+            let mut near: Option<(usize, [f32; 2])> = None;
             for x in 0..ruling.width {
-                let dark = ruling.dark[y * ruling.width + x] - mean;
-                let (u, v) = back.apply(x as f64, y as f64);
-                let (u, v) = (u as f32, v as f32);
-                let column = ((u - self.left_mm) / CELL_MM) as usize;
-                let row = ((v - self.top_mm) / CELL_MM) as usize;
-                if column >= self.columns || row >= self.rows {
-                    continue;
-                }
-                let cell = row * self.columns + column;
-                self.count[cell] += 1.0;
-                for wave in &mut self.waves {
-                    for (axis, place) in [u, v].into_iter().enumerate() {
-                        let turns = place / wave.length_mm;
-                        let at = ((turns - turns.floor()) * 1024.0) as usize & 1023;
-                        wave.sums[axis][cell] += table[at] * dark;
+                // The mesh is slow: its shift is taken anew every 16 pixels.
+                let shift = match near {
+                    Some((from, shift)) if x < from + 16 => shift,
+                    _ => {
+                        let flat = map.flat_to_paper(x as f32, y as f32);
+                        let bent = map.to_paper(Point::new(x as f32, y as f32));
+                        let shift = [bent.x - flat.x, bent.y - flat.y];
+                        near = Some((x, shift));
+                        shift
+                    }
+                };
+                let flat = map.flat_to_paper(x as f32, y as f32);
+                let place = [flat.x + shift[0] - left_mm, flat.y + shift[1] - top_mm];
+                let dark = ruling.dark[y * ruling.width + x];
+                for (k, (bins, bands, sums, counts)) in parts.iter_mut().enumerate() {
+                    let bin = (place[k] / BIN_MM) as usize;
+                    let band = (place[1 - k] / BAND_MM) as usize;
+                    if place[k] >= 0.0 && place[1 - k] >= 0.0 && bin < *bins && band < *bands {
+                        sums[band * *bins + bin] += dark;
+                        counts[band * *bins + bin] += 1.0;
                     }
                 }
             }
         }
+        let axes = parts.map(|(bins, bands, sums, counts)| Axis::of(bins, bands, &sums, &counts));
+        Self { left_mm, top_mm, width_mm, height_mm, axes }
     }
 
-    fn center(&self, cell: usize) -> Point<InPaper> {
-        let (column, row) = (cell % self.columns, cell / self.columns);
+    fn cell_counts(&self) -> (usize, usize) {
+        ((self.width_mm / CELL_MM) as usize, (self.height_mm / CELL_MM) as usize)
+    }
+
+    fn center(&self, column: usize, row: usize) -> Point<InPaper> {
         Point::new(
             self.left_mm + (column as f32 + 0.5) * CELL_MM,
             self.top_mm + (row as f32 + 0.5) * CELL_MM,
         )
     }
 
-    /// How far the lines lie beyond the map's whole millimetres, unwrapped, where trusted.
-    fn offsets(&self, axis: usize) -> Vec<Option<f32>> {
-        let trust = |on: usize, off: [usize; 2]| -> Vec<f32> {
-            let size = |wave: usize, cell: usize| self.waves[wave].sums[axis][cell].norm();
-            (0..self.count.len())
-                .map(|cell| {
-                    let noise = 0.5 * (size(off[0], cell) + size(off[1], cell));
-                    size(on, cell) / noise.max(1e-6)
-                })
-                .collect()
-        };
-        let (fine, coarse) = (trust(0, [2, 3]), trust(1, [4, 5]));
-        let good = |trust: &[f32]| trust.iter().filter(|t| **t > TRUST_MIN).count();
-        let (wave, trust) = if good(&fine) * 10 >= good(&coarse) * 7 { (0, fine) } else { (1, coarse) };
-        self.unwrap(axis, &self.waves[wave], &trust)
-    }
-
-    fn unwrap(&self, axis: usize, wave: &Wave, trust: &[f32]) -> Vec<Option<f32>> {
-        let turns = |cell: usize| -wave.sums[axis][cell].arg() / std::f32::consts::TAU;
-        let mut found: Vec<Option<f32>> = vec![None; trust.len()];
-        let mut queue: BinaryHeap<(u32, usize, Option<usize>)> = BinaryHeap::new();
-        let middle = Point::<InPaper>::new(
-            self.left_mm + self.columns as f32 * CELL_MM / 2.0,
-            self.top_mm + self.rows as f32 * CELL_MM / 2.0,
-        );
-        let nearness = |cell: usize| 1.0 / (1.0 + self.center(cell).distance(middle) / 100.0);
-        let Some(first) = (0..trust.len())
-            .max_by(|a, b| (trust[*a] * nearness(*a)).total_cmp(&(trust[*b] * nearness(*b))))
-        else {
-            return found;
-        };
-        queue.push((trust[first].to_bits(), first, None));
-        while let Some((_, cell, from)) = queue.pop() {
-            if found[cell].is_some() || trust[cell] < TRUST_MIN {
-                continue;
-            }
-            let mut value = turns(cell);
-            if let Some(near) = from.and_then(|from| found[from]) {
-                let near = near / wave.length_mm;
-                value += (near - value).round();
-                if (value - near).abs() > JUMP_MAX {
-                    continue;
-                }
-            }
-            found[cell] = Some(value * wave.length_mm);
-            let (column, row) = (cell % self.columns, cell / self.columns);
-            for (dx, dy) in [(-1i64, 0i64), (1, 0), (0, -1), (0, 1), (-2, 0), (2, 0), (0, -2), (0, 2)] {
-                let (x, y) = (column as i64 + dx, row as i64 + dy);
-                if x >= 0 && y >= 0 && x < self.columns as i64 && y < self.rows as i64 {
-                    let next = y as usize * self.columns + x as usize;
-                    if found[next].is_none() {
-                        queue.push((trust[next].to_bits(), next, Some(cell)));
-                    }
-                }
-            }
-        }
-        found
+    /// How far the lines across `axis` lie beyond the map's whole periods, where trusted.
+    fn offset(&self, axis: usize, center: Point<InPaper>) -> Option<f32> {
+        let place = [center.x - self.left_mm, center.y - self.top_mm];
+        // Paper coordinates of bin 0, so that phases are the map's own.
+        let origin = [self.left_mm, self.top_mm][axis];
+        self.axes[axis].offset(place[axis], place[1 - axis], origin)
     }
 }
 
-/// Gaussian over the cells, across then down.
-fn smooth(values: &mut [Complex<f32>], columns: usize) {
-    let kernel: Vec<f32> =
-        (0..=4).map(|k| (-0.5 * (k as f32 / SMOOTH_CELLS).powi(2)).exp()).collect();
-    let rows = values.len() / columns;
-    let blend = |get: &dyn Fn(usize) -> Complex<f32>, at: usize, count: usize| {
-        let mut sum = get(at) * kernel[0];
-        for (d, weight) in kernel.iter().enumerate().skip(1) {
-            if at >= d {
-                sum += get(at - d) * *weight;
-            }
-            if at + d < count {
-                sum += get(at + d) * *weight;
+impl Axis {
+    fn of(bins: usize, bands: usize, sums: &[f32], counts: &[f32]) -> Self {
+        let mut out = vec![0f32; bins * bands];
+        let reach = (PERIOD_MM / BIN_MM / 2.0) as usize;
+        for band in 0..bands {
+            let mean = |k: usize| {
+                let at = band * bins + k;
+                if counts[at] > 0.0 { sums[at] / counts[at] } else { f32::NAN }
+            };
+            let line: Vec<f32> = (0..bins).map(mean).collect();
+            for k in 0..bins {
+                let around = &line[k.saturating_sub(reach)..(k + reach + 1).min(bins)];
+                let (sum, count) = around
+                    .iter()
+                    .filter(|v| !v.is_nan())
+                    .fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
+                if !line[k].is_nan() && count > 0.0 {
+                    out[band * bins + k] = line[k] - sum / count;
+                }
             }
         }
-        sum
-    };
-    let before = values.to_vec();
-    for (at, value) in values.iter_mut().enumerate() {
-        let row = at / columns * columns;
-        *value = blend(&|x| before[row + x], at % columns, columns);
+        Self { bins, bands, sums: out }
     }
-    let before = values.to_vec();
-    for (at, value) in values.iter_mut().enumerate() {
-        *value = blend(&|y| before[y * columns + at % columns], at / columns, rows);
+
+    fn offset(&self, along: f32, across: f32, origin: f32) -> Option<f32> {
+        let profile = self.profile(along, across);
+        let first = along - 3.0 * REACH_MM;
+        let wave = |cycles: f32| -> [f32; 2] {
+            let turn = std::f32::consts::TAU * cycles / PERIOD_MM;
+            let mut sum = [0.0; 2];
+            for (k, value) in profile.iter().enumerate() {
+                let at = ((first / BIN_MM).floor() + k as f32 + 0.5) * BIN_MM + origin;
+                let (sin, cos) = (turn * at).sin_cos();
+                sum[0] += value * cos;
+                sum[1] += value * sin;
+            }
+            sum
+        };
+        let size = |w: [f32; 2]| w[0].hypot(w[1]);
+        let tones: Vec<[f32; 2]> = (1..=HARMONICS).map(|k| wave(k as f32)).collect();
+        let noise =
+            (2..=HARMONICS).map(|k| size(wave(k as f32 - 0.5))).sum::<f32>() / (HARMONICS - 1) as f32;
+        let comb = |off: f32| -> f32 {
+            let turn = std::f32::consts::TAU * off / PERIOD_MM;
+            (1..=HARMONICS)
+                .zip(&tones)
+                .map(|(k, w)| {
+                    let (sin, cos) = (turn * k as f32).sin_cos();
+                    w[0] * cos + w[1] * sin
+                })
+                .sum()
+        };
+        let steps = (OFF_MAX_MM / 0.05) as i32;
+        let score = |off: f32| comb(off) * (1.0 - 0.35 * off * off);
+        let best = (-steps..=steps)
+            .map(|k| k as f32 * 0.05)
+            .max_by(|a, b| score(*a).total_cmp(&score(*b)))?;
+        let fine = (-6..=6)
+            .map(|k| best + k as f32 * 0.01)
+            .max_by(|a, b| comb(*a).total_cmp(&comb(*b)))?;
+        let trusted = comb(fine) > TRUST_MIN * noise * (HARMONICS as f32).sqrt();
+        (trusted && best.abs() < OFF_MAX_MM - 0.1).then_some(fine)
+    }
+
+    /// The bins around a place, weighted by nearness along and across.
+    fn profile(&self, along: f32, across: f32) -> Vec<f32> {
+        let first = ((along - 3.0 * REACH_MM) / BIN_MM).floor() as i64;
+        let count = (6.0 * REACH_MM / BIN_MM) as usize;
+        let mut out = vec![0f32; count];
+        for band in 0..self.bands {
+            let off = ((band as f32 + 0.5) * BAND_MM - across) / REACH_MM;
+            if off.abs() > 2.5 {
+                continue;
+            }
+            let weight = (-0.5 * off * off).exp();
+            for (k, value) in out.iter_mut().enumerate() {
+                if let Ok(bin) = usize::try_from(first + k as i64)
+                    && bin < self.bins
+                {
+                    *value += weight * self.sums[band * self.bins + bin];
+                }
+            }
+        }
+        for (k, value) in out.iter_mut().enumerate() {
+            let off = ((first as f32 + k as f32 + 0.5) * BIN_MM - along) / REACH_MM;
+            *value *= (-0.5 * off * off).exp();
+        }
+        out
     }
 }
 
@@ -341,7 +396,7 @@ fn eliminate(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
 }
 
 impl Fit {
-    /// The residuals, averaged around the nodes of a lattice.
+    /// The residuals, averaged around the nodes of a lattice that is `MESH_MM` wide.
     pub fn mesh(&self) -> Option<Mesh> {
         let bound = |k: usize, f: fn(f64, f64) -> f64, from: f64| {
             self.anchors.iter().fold(from, |a, anchor| f(a, anchor.paper[k])) as f32

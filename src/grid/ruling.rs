@@ -56,6 +56,12 @@ impl Ruling {
         Self { width, height, dark, shrink }
     }
 
+    /// A ruling of the given darkness, for tests.
+    #[cfg(test)]
+    pub fn of_dark(width: usize, height: usize, dark: Vec<f32>) -> Self {
+        Self { width, height, dark, shrink: 1 }
+    }
+
     /// A map to this raster's pixels as a map to the picture's.
     pub fn to_image(&self, map: &Homography) -> Homography {
         let s = self.shrink as f64;
