@@ -78,7 +78,7 @@ const RIGHT_MM: f32 = 14.0;
 /// Longest row that is read.
 const ROW_MM_MAX: f32 = 560.0;
 /// A row's crop: this many rows high, within the heights the net has seen.
-const CROP_ROWS: f32 = 2.0;
+const CROP_ROWS: f32 = 1.3;
 const CROP_MM: (f32, f32) = (40.0, 60.0);
 /// A row whose line lies this far off the crop's middle is read again.
 const RECENTRE_MM: f32 = 3.5;
