@@ -76,7 +76,7 @@ pub enum Fault {
          not read at reduced size"
     )]
     TooLarge { width: usize, height: usize, px_max: usize },
-    #[error("reading it takes {needed_mib} MiB of memory and {room_mib} MiB are left; raise the memory budget")]
+    #[error("it takes {needed_mib} MiB of memory, {room_mib} MiB are left; raise the memory budget")]
     Memory { needed_mib: u64, room_mib: u64 },
 }
 
@@ -119,12 +119,14 @@ pub struct Plan {
 }
 
 impl Header {
-    /// The largest size that is neither too many pixels nor too much for `room_bytes`.
-    pub fn plan(&self, room_bytes: u64) -> Result<Plan, Fault> {
+    /// The largest size that is neither too many pixels nor too much for `room_bytes`, with
+    /// `beside_bytes` to be held beside the page later on.
+    pub fn plan(&self, room_bytes: u64, beside_bytes: u64) -> Result<Plan, Fault> {
         let mut fault = None;
         for (reduction, bytes) in REDUCTIONS.into_iter().zip(self.decode_bytes) {
             let Some(bytes) = bytes else { continue };
-            match self.fits(reduction, bytes, room_bytes) {
+            let held = bytes.max(self.page_bytes(reduction) + beside_bytes);
+            match self.fits(reduction, held, room_bytes) {
                 Ok(()) => return Ok(Plan { reduction, bytes }),
                 Err(found) => fault = Some(found),
             }
@@ -148,6 +150,10 @@ impl Header {
         Ok(())
     }
 
+    fn page_bytes(&self, reduction: usize) -> u64 {
+        3 * self.width.div_ceil(reduction) as u64 * self.height.div_ceil(reduction) as u64
+    }
+
     fn too_large(&self) -> Fault {
         let px_max = limits::PAGE_PX_MAX;
         Fault::TooLarge { width: self.width, height: self.height, px_max }
@@ -156,8 +162,7 @@ impl Header {
     /// Fills `decode_bytes`: what the decoder takes beside the page at each reduction.
     fn with_costs(mut self, beside: impl Fn(usize) -> Option<u64>) -> Self {
         for (k, reduction) in REDUCTIONS.into_iter().enumerate() {
-            let (w, h) = (self.width.div_ceil(reduction), self.height.div_ceil(reduction));
-            let page = 3 * w as u64 * h as u64;
+            let page = self.page_bytes(reduction);
             let turning = if self.orientation.swaps_sides() { 2 * page } else { page };
             self.decode_bytes[k] = beside(reduction).map(|more| (page + more).max(turning));
         }
@@ -243,24 +248,25 @@ mod tests {
 
     #[test]
     fn a_page_that_fits_is_read_at_full_size() {
-        let plan = header(4000, 3000).plan(64 << 20).unwrap();
+        let plan = header(4000, 3000).plan(64 << 20, 0).unwrap();
         assert_eq!(plan, Plan { reduction: 1, bytes: 36_000_000 + (1 << 20) });
     }
 
     #[test]
     fn a_larger_page_is_read_smaller() {
-        assert_eq!(header(8000, 6000).plan(64 << 20).unwrap().reduction, 2);
-        assert_eq!(header(4000, 3000).plan(16 << 20).unwrap().reduction, 2);
-        assert_eq!(header(40_000, 3000).plan(64 << 20).unwrap().reduction, 4);
+        assert_eq!(header(8000, 6000).plan(64 << 20, 0).unwrap().reduction, 2);
+        assert_eq!(header(4000, 3000).plan(16 << 20, 0).unwrap().reduction, 2);
+        assert_eq!(header(4000, 3000).plan(64 << 20, 48 << 20).unwrap().reduction, 2);
+        assert_eq!(header(40_000, 3000).plan(64 << 20, 0).unwrap().reduction, 4);
     }
 
     #[test]
     fn what_never_fits_is_refused_with_the_reason() {
-        let fault = header(100_000, 100_000).plan(1 << 30).unwrap_err();
+        let fault = header(100_000, 100_000).plan(1 << 30, 0).unwrap_err();
         assert_eq!(fault, Fault::TooLarge { width: 100_000, height: 100_000, px_max: 16_000_000 });
-        let fault = header(4000, 3000).plan(1 << 20).unwrap_err();
+        let fault = header(4000, 3000).plan(1 << 20, 0).unwrap_err();
         assert_eq!(fault, Fault::Memory { needed_mib: 2, room_mib: 1 });
-        let fault = header(20, 3000).plan(64 << 20).unwrap_err();
+        let fault = header(20, 3000).plan(64 << 20, 0).unwrap_err();
         assert!(matches!(fault, Fault::Size(_)), "{fault}");
     }
 
@@ -269,6 +275,6 @@ mod tests {
         let mut turned = header(4000, 3000);
         turned.orientation = Orientation::TurnedRight;
         let turned = turned.with_costs(|_| Some(1 << 20));
-        assert_eq!(turned.plan(100 << 20).unwrap().bytes, 72_000_000);
+        assert_eq!(turned.plan(100 << 20, 0).unwrap().bytes, 72_000_000);
     }
 }

@@ -21,7 +21,7 @@ use crate::record::{Record, Status};
 pub use account::{Account, GivenOptions, ModelUsed, Source, StageTime, Work};
 pub use format::json::{Finished, Report};
 pub use format::native::{NativeError, decode as decode_native, encode as encode_native};
-pub use overlay::{OVERLAY_ENDING, draw as draw_overlay};
+pub use overlay::{OVERLAY_ENDING, bytes as overlay_bytes, draw as draw_overlay};
 pub use twelve::Twelve;
 
 /// Everything that is delivered of one page.
@@ -130,6 +130,11 @@ pub fn remove_signals(id: &str, folder: &Path) -> Result<(), DeliverError> {
         }
     }
     Ok(())
+}
+
+/// Removes the overlay of a page that could not be looked at.
+pub fn remove_overlay(id: &str, folder: &Path) -> Result<(), DeliverError> {
+    file::remove(&place(folder, id, OVERLAY_ENDING))
 }
 
 /// Where the file of that ending lies.

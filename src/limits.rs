@@ -32,3 +32,6 @@ pub const OVERLAY_HEIGHT_PX_MAX: usize = 4_800;
 /// Heap that digitizing takes beside the page and the loaded nets, and for each thread.
 pub const DIGITIZE_BYTES: usize = 24 << 20;
 pub const DIGITIZE_THREAD_BYTES: usize = 8 << 20;
+/// Paper speeds and gains that an operator may give, least and most.
+pub const SPEED_MM_S: [f32; 2] = [5.0, 200.0];
+pub const GAIN_MM_MV: [f32; 2] = [1.0, 100.0];

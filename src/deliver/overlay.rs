@@ -46,7 +46,7 @@ const MM_A_SECOND: f32 = 25.0;
 const MM_A_MILLIVOLT: f32 = 10.0;
 /// Height of a lead's row, and room for its name, in millimetres of the strip.
 const ROW_MM: f32 = 20.0;
-const NAME_MM: f32 = 12.0;
+const NAME_MM: f32 = 15.0;
 /// Below this a millimetre's lines would be a tint.
 const FINE_PX_MIN: f32 = 4.0;
 /// Width of the strip that is drawn for the shortest recordings.
@@ -66,6 +66,15 @@ pub fn write(
     PngEncoder::new_with_quality(out, CompressionType::Fast, FilterType::Up)
         .write_image(canvas.as_raw(), width, height, ExtendedColorType::Rgb8)
         .map_err(std::io::Error::other)
+}
+
+/// Heap that drawing and encoding the overlay takes.
+pub fn bytes(image: &RawImage, record: &Record) -> u64 {
+    let view = View::of(image);
+    let strip = Strip::of(record, view.canvas_width).map_or(0, |strip| strip.height_px);
+    let canvas = 3 * view.canvas_width * (view.height + strip + view.canvas_width / 5);
+    // Beside the canvas the encoder holds what it has packed of it.
+    (canvas + canvas / 2) as u64
 }
 
 /// Draws the overlay.
@@ -220,8 +229,8 @@ impl Strip {
             if step as f32 * self.px_per_mm < FINE_PX_MIN {
                 continue;
             }
-            // Coarse lines pass through time 0, which is `NAME_MM` from the left.
-            for mm in (0..=across).filter(|mm| (mm + 5 - NAME_MM as usize % 5) % step == 0) {
+            // A coarse line passes through time 0, which is three of their steps from the left.
+            for mm in (0..=across).step_by(step) {
                 let x = mm as f32 * self.px_per_mm;
                 draw_line_segment_mut(canvas, (x, top), (x, bottom), color);
             }
