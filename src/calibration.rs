@@ -1,1 +1,309 @@
-//! TODO
+//! Paper speed, gain and scale, each with how it is known.
+//!
+//! In: the labels on the paper (printed texts, calibration pulses), whether the paper's millimetres
+//! come from its grid, what the operator said. Out: `Calibration` and the `Doubt`s that a reader of
+//! the record must know. Order of trust: given, measured (a pulse stands on the paper that the
+//! trace stands on), read, and only then the one default this service has: 25 mm/s and 10 mm/mV,
+//! marked as assumed. Two that contradict each other are a doubt, whichever is used.
+
+use serde::{Deserialize, Serialize};
+
+use crate::labels::{Label, LabelClass};
+use crate::page::{InPaper, PageMap, Point};
+use crate::units::{Mm, MmPerMillivolt, MmPerSecond};
+
+/// How a calibration value is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// From the calibration pulse, the grid or the leads' own distances.
+    Measured,
+    /// From the text printed on the page.
+    Read,
+    /// Given by the operator.
+    Given,
+    /// 25 mm/s or 10 mm/mV, for want of anything else.
+    Assumed,
+}
+
+/// A calibration value and how it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known<T> {
+    pub value: T,
+    pub evidence: Evidence,
+}
+
+/// Speed, gain and resolution of the page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PageCalibration {
+    pub speed: Known<MmPerSecond>,
+    pub gain: Known<MmPerMillivolt>,
+    /// Chest leads, where they are printed at another gain.
+    pub chest_gain: Option<Known<MmPerMillivolt>>,
+    /// Pixels a millimetre at the middle of the page, and how they are known.
+    pub px_per_mm_x: Known<f32>,
+    pub px_per_mm_y: Known<f32>,
+    /// Clockwise rotation of the page in the picture, degrees.
+    pub rotation_deg: f32,
+}
+
+/// What a reader of the calibration must know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Doubt {
+    /// Nothing on the page told the speed.
+    SpeedAssumed,
+    GainAssumed,
+    /// No grid: millimetres come from the pulse or from the usual length of the layout.
+    NoGrid,
+    /// The page says two speeds, or two gains.
+    TwoSpeeds(MmPerSecond, MmPerSecond),
+    TwoGains(MmPerMillivolt, MmPerMillivolt),
+    /// The pulse says another gain than the text.
+    PulseAgainstText { pulse: MmPerMillivolt, text: MmPerMillivolt },
+    /// The pulse is as high as no usual gain makes it.
+    OddPulse(Mm),
+    /// The operator says another gain than the page does.
+    GivenAgainstPage,
+}
+
+/// A calibration pulse on the paper, from its box.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pulse {
+    pub left: Mm,
+    pub right: Mm,
+    pub top: Mm,
+    pub bottom: Mm,
+}
+
+/// What the operator said.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Given {
+    pub speed: Option<MmPerSecond>,
+    pub gain: Option<MmPerMillivolt>,
+}
+
+/// What the page says of speed and gain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    pub speed: Known<MmPerSecond>,
+    pub gain: Known<MmPerMillivolt>,
+    pub chest_gain: Option<Known<MmPerMillivolt>>,
+    pub doubts: Vec<Doubt>,
+}
+
+/// Whether the paper's millimetres are the grid's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaperScale {
+    Grid,
+    /// Scaled so that a pulse, or the layout's usual length, came out right: the pulse's height
+    /// proves nothing.
+    Fitted,
+}
+
+const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
+/// A pulse is this much higher or lower than its gain at most.
+const PULSE_OFF: f32 = 0.2;
+/// Texts weaker than this are not believed.
+const TEXT_SCORE_MIN: f32 = 0.35;
+/// A second, different text counts if it is this share of the first one's score.
+const SECOND_SHARE: f32 = 0.8;
+/// Half of the line on either side is part of the pulse's box.
+const LINE_WIDTH: Mm = Mm(0.35);
+
+/// The pulses among the labels.
+pub fn pulses(labels: &[Label], map: &PageMap) -> Vec<Pulse> {
+    let is_pulse = |label: &&Label| label.class == LabelClass::Pulse;
+    labels
+        .iter()
+        .filter(is_pulse)
+        .map(|label| {
+            let corners: Vec<Point<InPaper>> =
+                label.corners.iter().map(|corner| map.to_paper(*corner)).collect();
+            let middle = |a: usize, b: usize, of: fn(&Point<InPaper>) -> f32| {
+                Mm((of(&corners[a]) + of(&corners[b])) / 2.0)
+            };
+            Pulse {
+                left: middle(0, 3, |p| p.x),
+                right: middle(1, 2, |p| p.x),
+                top: middle(0, 1, |p| p.y),
+                bottom: middle(2, 3, |p| p.y),
+            }
+        })
+        .collect()
+}
+
+/// Median height of the pulses.
+pub fn pulse_height(pulses: &[Pulse]) -> Option<Mm> {
+    let mut heights: Vec<f32> =
+        pulses.iter().map(|pulse| (pulse.bottom - pulse.top - LINE_WIDTH).0).collect();
+    heights.sort_by(f32::total_cmp);
+    heights.get(heights.len() / 2).copied().map(Mm)
+}
+
+/// Weighs all evidence.
+pub fn calibrate(labels: &[Label], pulses: &[Pulse], scale: PaperScale, given: Given) -> Calibration {
+    let mut doubts = Vec::new();
+    if scale == PaperScale::Fitted {
+        doubts.push(Doubt::NoGrid);
+    }
+    let speed = speed(labels, given, &mut doubts);
+    let gain = gain(labels, pulses, scale, given, &mut doubts);
+    let half = labels.iter().any(|label| {
+        label.class == LabelClass::HalfGainChest && label.score >= TEXT_SCORE_MIN
+    });
+    let chest_gain = half.then(|| Known {
+        value: MmPerMillivolt(gain.value.0 / 2.0),
+        evidence: Evidence::Read,
+    });
+    Calibration { speed, gain, chest_gain, doubts }
+}
+
+fn speed(labels: &[Label], given: Given, doubts: &mut Vec<Doubt>) -> Known<MmPerSecond> {
+    let (read, other) = texts(labels, |class| match class {
+        LabelClass::Speed25 => Some(25.0),
+        LabelClass::Speed12_5 => Some(12.5),
+        LabelClass::Speed50 => Some(50.0),
+        LabelClass::Lead(_) | LabelClass::Pulse | LabelClass::HalfGainChest => None,
+        LabelClass::Gain10 | LabelClass::Gain5 | LabelClass::Gain20 => None,
+    });
+    if let (Some(a), Some(b)) = (read, other) {
+        doubts.push(Doubt::TwoSpeeds(MmPerSecond(a), MmPerSecond(b)));
+    }
+    if let Some(value) = given.speed {
+        if read.is_some_and(|read| read != value.0) {
+            doubts.push(Doubt::GivenAgainstPage);
+        }
+        return Known { value, evidence: Evidence::Given };
+    }
+    if let Some(value) = read {
+        return Known { value: MmPerSecond(value), evidence: Evidence::Read };
+    }
+    doubts.push(Doubt::SpeedAssumed);
+    Known { value: MmPerSecond(25.0), evidence: Evidence::Assumed }
+}
+
+fn gain(
+    labels: &[Label],
+    pulses: &[Pulse],
+    scale: PaperScale,
+    given: Given,
+    doubts: &mut Vec<Doubt>,
+) -> Known<MmPerMillivolt> {
+    let (read, other) = texts(labels, |class| match class {
+        LabelClass::Gain10 => Some(10.0),
+        LabelClass::Gain5 => Some(5.0),
+        LabelClass::Gain20 => Some(20.0),
+        LabelClass::Lead(_) | LabelClass::Pulse | LabelClass::HalfGainChest => None,
+        LabelClass::Speed25 | LabelClass::Speed12_5 | LabelClass::Speed50 => None,
+    });
+    if let (Some(a), Some(b)) = (read, other) {
+        doubts.push(Doubt::TwoGains(MmPerMillivolt(a), MmPerMillivolt(b)));
+    }
+    let height = pulse_height(pulses).filter(|_| scale == PaperScale::Grid);
+    let usual = |height: Mm| GAINS.into_iter().find(|g| (height.0 / g - 1.0).abs() < PULSE_OFF);
+    let pulse = height.and_then(usual);
+    if let (Some(height), None) = (height, pulse) {
+        doubts.push(Doubt::OddPulse(height));
+    }
+    if let Some(value) = given.gain {
+        if [read, pulse].into_iter().flatten().any(|other| other != value.0) {
+            doubts.push(Doubt::GivenAgainstPage);
+        }
+        return Known { value, evidence: Evidence::Given };
+    }
+    let known = |value, evidence| Known { value: MmPerMillivolt(value), evidence };
+    match (pulse, read) {
+        (Some(pulse), Some(text)) if pulse != text => {
+            let (pulse, text) = (MmPerMillivolt(pulse), MmPerMillivolt(text));
+            doubts.push(Doubt::PulseAgainstText { pulse, text });
+            known(pulse.0, Evidence::Measured)
+        }
+        (Some(pulse), _) => known(pulse, Evidence::Measured),
+        (None, Some(text)) => known(text, Evidence::Read),
+        (None, None) => {
+            doubts.push(Doubt::GainAssumed);
+            known(10.0, Evidence::Assumed)
+        }
+    }
+}
+
+/// The strongest text's value, and a nearly as strong one that says something else.
+fn texts(labels: &[Label], value: impl Fn(LabelClass) -> Option<f32>) -> (Option<f32>, Option<f32>) {
+    let mut seen: Vec<(f32, f32)> = labels
+        .iter()
+        .filter(|label| label.score >= TEXT_SCORE_MIN)
+        .filter_map(|label| Some((value(label.class)?, label.score)))
+        .collect();
+    seen.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let Some(&(first, score)) = seen.first() else { return (None, None) };
+    let second = seen.iter().find(|(v, s)| *v != first && *s >= SECOND_SHARE * score);
+    (Some(first), second.map(|(v, _)| *v))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(class: LabelClass, score: f32) -> Label {
+        Label { class, score, corners: [Point::new(0.0, 0.0); 4] }
+    }
+
+    fn pulse(height: f32) -> Pulse {
+        let bottom = Mm(10.0 + height + LINE_WIDTH.0);
+        Pulse { left: Mm(5.0), right: Mm(12.0), top: Mm(10.0), bottom }
+    }
+
+    fn check(labels: &[Label], pulses: &[Pulse], gain: f32, evidence: Evidence, doubts: &[Doubt]) {
+        let found = calibrate(labels, pulses, PaperScale::Grid, Given::default());
+        assert_eq!(found.gain, Known { value: MmPerMillivolt(gain), evidence });
+        let about_gain = |doubt: &&Doubt| **doubt != Doubt::SpeedAssumed;
+        assert_eq!(found.doubts.iter().filter(about_gain).copied().collect::<Vec<_>>(), doubts);
+    }
+
+    #[test]
+    fn a_pulse_and_a_text_that_agree() {
+        check(&[text(LabelClass::Gain10, 0.9)], &[pulse(9.8)], 10.0, Evidence::Measured, &[]);
+        check(&[text(LabelClass::Gain5, 0.9)], &[pulse(5.1)], 5.0, Evidence::Measured, &[]);
+    }
+
+    #[test]
+    fn either_alone_is_enough() {
+        check(&[text(LabelClass::Gain20, 0.9)], &[], 20.0, Evidence::Read, &[]);
+        check(&[], &[pulse(20.4)], 20.0, Evidence::Measured, &[]);
+    }
+
+    #[test]
+    fn nothing_is_assumed_silently() {
+        check(&[], &[], 10.0, Evidence::Assumed, &[Doubt::GainAssumed]);
+        check(&[text(LabelClass::Gain5, 0.2)], &[], 10.0, Evidence::Assumed, &[Doubt::GainAssumed]);
+        let odd = [Doubt::OddPulse(Mm(14.0)), Doubt::GainAssumed];
+        let found = calibrate(&[], &[pulse(14.0)], PaperScale::Grid, Given::default());
+        assert!(matches!(found.doubts[..], [Doubt::SpeedAssumed, Doubt::OddPulse(_), _]), "{odd:?}");
+    }
+
+    #[test]
+    fn contradictions_are_doubts() {
+        let (pulse_gain, text_gain) = (MmPerMillivolt(5.0), MmPerMillivolt(10.0));
+        let doubt = Doubt::PulseAgainstText { pulse: pulse_gain, text: text_gain };
+        check(&[text(LabelClass::Gain10, 0.9)], &[pulse(5.0)], 5.0, Evidence::Measured, &[doubt]);
+        let two = [text(LabelClass::Gain10, 0.9), text(LabelClass::Gain5, 0.8)];
+        let doubt = Doubt::TwoGains(MmPerMillivolt(10.0), MmPerMillivolt(5.0));
+        check(&two, &[], 10.0, Evidence::Read, &[doubt]);
+    }
+
+    #[test]
+    fn what_the_operator_says_wins_and_is_compared() {
+        let given = Given { speed: Some(MmPerSecond(50.0)), gain: Some(MmPerMillivolt(5.0)) };
+        let labels = [text(LabelClass::Speed25, 0.9)];
+        let found = calibrate(&labels, &[pulse(5.0)], PaperScale::Grid, given);
+        assert_eq!(found.speed.value, MmPerSecond(50.0));
+        assert_eq!(found.doubts, [Doubt::GivenAgainstPage]);
+    }
+
+    #[test]
+    fn chest_leads_at_half_gain() {
+        let labels = [text(LabelClass::Gain10, 0.9), text(LabelClass::HalfGainChest, 0.6)];
+        let found = calibrate(&labels, &[], PaperScale::Grid, Given::default());
+        assert_eq!(found.chest_gain.map(|g| g.value), Some(MmPerMillivolt(5.0)));
+    }
+}

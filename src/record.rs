@@ -5,11 +5,13 @@
 //! is `None`. A page that was not understood is `Status::Rejected` and has no signals.
 
 pub mod checks;
+pub mod doubts;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::calibration::{Evidence, Known, PageCalibration};
 use crate::labels::Lead;
-use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond, Seconds};
+use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, Seconds};
 
 /// What a reader may do with the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,20 +20,6 @@ pub enum Status {
     Ok,
     Warning,
     Rejected,
-}
-
-/// How a calibration value is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Evidence {
-    /// From the calibration pulse, the grid or the leads' own distances.
-    Measured,
-    /// From the text printed on the page.
-    Read,
-    /// Given by the operator.
-    Given,
-    /// 25 mm/s or 10 mm/mV, for want of anything else.
-    Assumed,
 }
 
 /// How grave a finding is.
@@ -60,27 +48,6 @@ pub struct Finding {
 pub enum Role {
     Panel,
     Rhythm,
-}
-
-/// A calibration value and how it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Known<T> {
-    pub value: T,
-    pub evidence: Evidence,
-}
-
-/// Speed, gain and resolution of the page.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PageCalibration {
-    pub speed: Known<MmPerSecond>,
-    pub gain: Known<MmPerMillivolt>,
-    /// Chest leads, where they are printed at another gain.
-    pub chest_gain: Option<Known<MmPerMillivolt>>,
-    /// Pixels a millimetre at the middle of the page, and how they are known.
-    pub px_per_mm_x: Known<f32>,
-    pub px_per_mm_y: Known<f32>,
-    /// Clockwise rotation of the page in the picture, degrees.
-    pub rotation_deg: f32,
 }
 
 /// One printed trace, digitized.

@@ -4,6 +4,8 @@
 //! rate from the panel's start, `None` where the line was not found. Between columns a natural
 //! cubic spline, over each unbroken run of columns on its own; gaps of up to `BRIDGE` are joined.
 
+pub mod extent;
+
 use crate::crop::{CROP_PX_PER_MM, Strip};
 use crate::page::{InPanel, Point};
 use crate::trace::Line;

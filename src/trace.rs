@@ -13,6 +13,7 @@
 pub mod clean;
 pub mod follow;
 pub mod posterior;
+pub mod rows;
 
 pub use clean::Mask;
 pub use follow::{Line, follow};

@@ -1,0 +1,79 @@
+//! The page map, from the grid or, where there is none, from the labels.
+//!
+//! In: the picture, its quarter turn, the labels. Out: `Geometry`: a map in millimetres and how
+//! they are known. Without a grid the rows' direction comes from the labels' lattice, and the
+//! scale from the calibration pulse (10 mm, at the one gain whose pulse is as high) or from the
+//! usual length of the layout, 10 s at 25 mm/s; either is marked as such.
+
+use crate::calibration::{Evidence, PaperScale, pulse_height, pulses};
+use crate::grid::find_grid;
+use crate::labels::Label;
+use crate::layout::fit::{Fit, fit};
+use crate::layout::LayoutError;
+use crate::page::{Homography, PageMap, QuarterTurn, RawImage};
+
+/// The map of a page.
+#[derive(Clone, Debug)]
+pub struct Geometry {
+    pub map: PageMap,
+    pub scale: PaperScale,
+    pub evidence: Evidence,
+}
+
+/// Length of a page's recording for want of a grid: 10 s at 25 mm/s.
+const USUAL_LENGTH_MM: f32 = 250.0;
+/// Height of a pulse for want of a grid: 1 mV at 10 mm/mV.
+const USUAL_PULSE_MM: f32 = 10.0;
+/// Pulse and length agree to this, or the length is not the usual one.
+const AGREE: f32 = 0.15;
+/// Rows of a page of one column stand this far apart for want of anything else.
+const USUAL_PITCH_MM: f32 = 15.0;
+
+/// Finds the page map.
+pub fn find(
+    image: &RawImage,
+    turn: QuarterTurn,
+    labels: &[Label],
+    only: Option<&str>,
+) -> Result<Geometry, LayoutError> {
+    if let Ok(grid) = find_grid(image, turn) {
+        return Ok(Geometry {
+            map: grid.map,
+            scale: PaperScale::Grid,
+            evidence: Evidence::Measured,
+        });
+    }
+    let pixels = turned(turn, 0.0, 1.0, 1.0);
+    let lattice = fit(&super::seen_leads(labels, &pixels), only)?;
+    let tilt = lattice.lattice.across[1].atan2(lattice.lattice.across[0]);
+    let upright = turned(turn, tilt, 1.0, 1.0);
+    let lattice = fit(&super::seen_leads(labels, &upright), only)?;
+    let pulse = pulse_height(&pulses(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
+    let (x, y) = px_per_mm(&lattice, pulse);
+    let evidence = if pulse.is_some() { Evidence::Measured } else { Evidence::Assumed };
+    Ok(Geometry { map: turned(turn, tilt, x, y), scale: PaperScale::Fitted, evidence })
+}
+
+fn turned(turn: QuarterTurn, tilt: f32, x: f32, y: f32) -> PageMap {
+    let angle = f64::from(tilt) - turn.angle_rad();
+    let (sin, cos) = angle.sin_cos();
+    let (x, y) = (f64::from(x), f64::from(y));
+    let map = Homography::new([x * cos, -y * sin, 0.0, x * sin, y * cos, 0.0, 0.0, 0.0, 1.0]);
+    PageMap::new(map.expect("a positive scale has an inverse"), None)
+}
+
+/// Pixels a millimetre along and across the rows.
+fn px_per_mm(fit: &Fit, pulse: Option<f32>) -> (f32, f32) {
+    let columns = fit.layout.column_count();
+    let across = fit.lattice.across[0].hypot(fit.lattice.across[1]);
+    let length = (columns > 1).then(|| across * columns as f32 / USUAL_LENGTH_MM);
+    match (length, pulse) {
+        (Some(length), Some(pulse)) if (length / pulse - 1.0).abs() < AGREE => (length, pulse),
+        (_, Some(pulse)) => (pulse, pulse),
+        (Some(length), None) => (length, length),
+        (None, None) => {
+            let pitch = fit.lattice.down[0].hypot(fit.lattice.down[1]) / USUAL_PITCH_MM;
+            (pitch, pitch)
+        }
+    }
+}

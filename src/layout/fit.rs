@@ -1,0 +1,350 @@
+//! Which known layout the labels stand in, and where.
+//!
+//! In: lead labels on the paper (or, on a page without a grid, in pixels: nothing here depends on
+//! the unit). Out: `Fit`: the layout and an affine lattice of its labels. RANSAC (Fischler &
+//! Bolles, 1981), but over all triples: there are few labels. A label counts where the lattice
+//! expects it, by its score; a missing one costs, one that stands in another's place costs more.
+
+use super::LayoutError;
+use super::known::{KnownLayout, LAYOUTS};
+use crate::labels::Lead;
+use crate::page::{InPaper, Point};
+
+/// A lead's name, seen on the paper.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeenLead {
+    pub lead: Lead,
+    pub at: Point<InPaper>,
+    pub score: f32,
+}
+
+/// Where the label of row `r`, column `c` stands: `origin + c * across + r * down`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lattice {
+    pub origin: [f32; 2],
+    pub across: [f32; 2],
+    pub down: [f32; 2],
+}
+
+/// A layout laid over the labels.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    pub layout: &'static KnownLayout,
+    pub lattice: Lattice,
+    /// Rhythm strips: lead and row on the lattice, from the top.
+    pub strips: Vec<(Lead, f32)>,
+    /// Cells whose label was seen.
+    pub matched: usize,
+    score: f32,
+}
+
+/// Labels may stand this far off, in columns and rows.
+const OFF_COLUMNS: f32 = 0.13;
+const OFF_ROWS: f32 = 0.28;
+/// On pages of one column, sideways, in rows.
+const OFF_SIDEWAYS_ROWS: f32 = 0.6;
+/// Slope of the rows at most, and how far from square the lattice may be.
+const SLOPE_MAX: f32 = 0.27;
+const SHEAR_MAX: f32 = 0.12;
+const MISSING_COST: f32 = 0.35;
+const CONTRADICTION_COST: f32 = 0.6;
+/// Cells that must be seen: this share, and this many.
+const MATCHED_SHARE_MIN: f32 = 0.5;
+const MATCHED_MIN: usize = 4;
+/// A layout must be better than any other by this much.
+const MARGIN_MIN: f32 = 0.5;
+
+impl Lattice {
+    pub fn place(&self, column: f32, row: f32) -> [f32; 2] {
+        std::array::from_fn(|k| self.origin[k] + column * self.across[k] + row * self.down[k])
+    }
+
+    /// Column and row of a point.
+    pub fn locate(&self, at: Point<InPaper>) -> (f32, f32) {
+        let (x, y) = (at.x - self.origin[0], at.y - self.origin[1]);
+        let d = self.across[0] * self.down[1] - self.across[1] * self.down[0];
+        ((x * self.down[1] - y * self.down[0]) / d, (y * self.across[0] - x * self.across[1]) / d)
+    }
+
+    fn is_upright(&self) -> bool {
+        let [a, d] = [self.across, self.down];
+        let (wide, tall) = (a[0].hypot(a[1]), d[0].hypot(d[1]));
+        let sheared = (a[0] * d[0] + a[1] * d[1]).abs() / (wide * tall).max(1e-6);
+        a[0] > 0.0
+            && d[1] > 0.0
+            && a[1].abs() < SLOPE_MAX * a[0]
+            && d[0].abs() < SLOPE_MAX * d[1]
+            && sheared < SHEAR_MAX
+            && wide > 0.4 * tall
+    }
+}
+
+/// The layout that fits best, of those called `only` where it is given.
+pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
+    let wanted = |layout: &&KnownLayout| {
+        only.is_none_or(|name| name.split('+').next() == Some(layout.name))
+    };
+    let mut fits: Vec<Fit> =
+        LAYOUTS.iter().filter(wanted).filter_map(|layout| fit_one(layout, seen)).collect();
+    fits.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let best = fits.first().ok_or(LayoutError::NoLattice { found: seen.len() })?;
+    let cells = best.layout.cell_count();
+    let needed = ((cells as f32 * MATCHED_SHARE_MIN).ceil() as usize).max(MATCHED_MIN);
+    if best.matched < needed {
+        return Err(LayoutError::TooFew { layout: best.layout.name, found: best.matched, needed });
+    }
+    if let Some(second) = fits.get(1)
+        && best.score - second.score < MARGIN_MIN
+    {
+        let (first, second) = (best.layout.name, second.layout.name);
+        return Err(LayoutError::Ambiguous { first, second });
+    }
+    Ok(fits.swap_remove(0))
+}
+
+fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
+    let placed: Vec<(SeenLead, (usize, usize))> =
+        seen.iter().filter_map(|s| Some((*s, layout.cell(s.lead)?))).collect();
+    let mut best: Option<(f32, Lattice)> = None;
+    for_each_lattice(layout, &placed, |lattice| {
+        let score = judge(layout, seen, &lattice).0;
+        if best.is_none_or(|(top, _)| score > top) {
+            best = Some((score, lattice));
+        }
+    });
+    let (_, mut lattice) = best?;
+    for _ in 0..3 {
+        lattice = refine(layout, &placed, &lattice).unwrap_or(lattice);
+    }
+    let (score, matched) = judge(layout, seen, &lattice);
+    let strips = strips(layout, seen, &lattice);
+    Some(Fit { layout, lattice, strips, matched, score })
+}
+
+/// Every lattice through three labels (two, where there is one column).
+fn for_each_lattice(
+    layout: &KnownLayout,
+    placed: &[(SeenLead, (usize, usize))],
+    mut try_it: impl FnMut(Lattice),
+) {
+    let single = layout.column_count() == 1;
+    for (k, a) in placed.iter().enumerate() {
+        for (m, b) in placed.iter().enumerate().skip(k + 1) {
+            if single {
+                if let Some(lattice) = through_two(a, b) {
+                    try_it(lattice);
+                }
+                continue;
+            }
+            for c in &placed[m + 1..] {
+                if let Some(lattice) = through_three([a, b, c]) {
+                    try_it(lattice);
+                }
+            }
+        }
+    }
+}
+
+fn through_two(a: &(SeenLead, (usize, usize)), b: &(SeenLead, (usize, usize))) -> Option<Lattice> {
+    let rows = b.1.0 as f32 - a.1.0 as f32;
+    let down = [(b.0.at.x - a.0.at.x) / rows, (b.0.at.y - a.0.at.y) / rows];
+    let origin = [a.0.at.x - a.1.0 as f32 * down[0], a.0.at.y - a.1.0 as f32 * down[1]];
+    let lattice = Lattice { origin, across: [down[1], -down[0]], down };
+    (rows != 0.0 && lattice.is_upright()).then_some(lattice)
+}
+
+fn through_three(three: [&(SeenLead, (usize, usize)); 3]) -> Option<Lattice> {
+    let points: Vec<_> = three.iter().map(|(s, cell)| (s.at, *cell)).collect();
+    solve(&points).filter(Lattice::is_upright)
+}
+
+/// Least squares over labels and their cells; `None` where they stand in one line.
+fn solve(points: &[(Point<InPaper>, (usize, usize))]) -> Option<Lattice> {
+    let mut normal = [[0f64; 3]; 3];
+    let mut sums = [[0f64; 2]; 3];
+    for (at, (row, column)) in points {
+        let basis = [1.0, *column as f64, *row as f64];
+        for i in 0..3 {
+            for j in 0..3 {
+                normal[i][j] += basis[i] * basis[j];
+            }
+            sums[i][0] += basis[i] * f64::from(at.x);
+            sums[i][1] += basis[i] * f64::from(at.y);
+        }
+    }
+    let minor = |i: usize, j: usize| {
+        let (a, b) = ((i + 1) % 3, (i + 2) % 3);
+        let (c, d) = ((j + 1) % 3, (j + 2) % 3);
+        normal[a][c] * normal[b][d] - normal[a][d] * normal[b][c]
+    };
+    let determinant: f64 = (0..3).map(|j| normal[0][j] * minor(0, j)).sum();
+    if determinant.abs() < 1e-6 {
+        return None;
+    }
+    // The normal matrix is symmetric, and so is its inverse.
+    let part = |i: usize| -> [f32; 2] {
+        std::array::from_fn(|k| {
+            ((0..3).map(|j| minor(i, j) * sums[j][k]).sum::<f64>() / determinant) as f32
+        })
+    };
+    Some(Lattice { origin: part(0), across: part(1), down: part(2) })
+}
+
+fn is_near(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>, cell: (usize, usize)) -> bool {
+    let (column, row) = lattice.locate(at);
+    let sideways = if layout.column_count() == 1 { OFF_SIDEWAYS_ROWS } else { OFF_COLUMNS };
+    (column - cell.1 as f32).abs() < sideways && (row - cell.0 as f32).abs() < OFF_ROWS
+}
+
+/// Score of the lattice, and the number of cells that were seen.
+fn judge(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> (f32, usize) {
+    let mut cells = vec![0f32; layout.cell_count()];
+    let mut against = 0.0;
+    for label in seen {
+        let cell = layout.cell(label.lead);
+        match cell {
+            Some(cell) if is_near(layout, lattice, label.at, cell) => {
+                let at = &mut cells[cell.0 * layout.column_count() + cell.1];
+                *at = at.max(label.score);
+            }
+            _ if is_within(layout, lattice, label.at) => against += label.score,
+            _ => {}
+        }
+    }
+    let matched = cells.iter().filter(|score| **score > 0.0).count();
+    let missing = (cells.len() - matched) as f32;
+    let score = cells.iter().sum::<f32>() - MISSING_COST * missing - CONTRADICTION_COST * against;
+    (score, matched)
+}
+
+fn is_within(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>) -> bool {
+    let (column, row) = lattice.locate(at);
+    (-0.3..layout.column_count() as f32 - 0.3).contains(&column)
+        && (-0.5..layout.rows.len() as f32 - 0.5).contains(&row)
+}
+
+fn refine(
+    layout: &KnownLayout,
+    placed: &[(SeenLead, (usize, usize))],
+    lattice: &Lattice,
+) -> Option<Lattice> {
+    let near: Vec<_> = placed
+        .iter()
+        .filter(|(label, cell)| is_near(layout, lattice, label.at, *cell))
+        .map(|(label, cell)| (label.at, *cell))
+        .collect();
+    if layout.column_count() > 1 {
+        return solve(&near).filter(Lattice::is_upright);
+    }
+    // One column: a line through the labels, and across it at a right angle.
+    let ghost: Vec<_> = near
+        .iter()
+        .flat_map(|(at, (row, _))| {
+            let beside = Point::new(at.x + lattice.across[0], at.y + lattice.across[1]);
+            [(*at, (*row, 0)), (beside, (*row, 1))]
+        })
+        .collect();
+    solve(&ghost).filter(Lattice::is_upright)
+}
+
+/// Labels in the first column, above or below the matrix, strongest first where two stand close.
+fn strips(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> Vec<(Lead, f32)> {
+    if layout.column_count() == 1 {
+        return Vec::new();
+    }
+    let last = layout.rows.len() as f32 - 1.0;
+    let mut found: Vec<(Lead, f32, f32)> = seen
+        .iter()
+        .filter_map(|label| {
+            let (column, row) = lattice.locate(label.at);
+            let outside = row > last + 0.45 || row < -0.6;
+            let near = row < last + 5.5 && row > -3.5;
+            (column.abs() < 0.2 && outside && near).then_some((label.lead, row, label.score))
+        })
+        .collect();
+    found.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let mut strips: Vec<(Lead, f32)> = Vec::new();
+    for (lead, row, _) in found {
+        if strips.len() < 3 && strips.iter().all(|(_, other)| (row - other).abs() > 0.4) {
+            strips.push((lead, row));
+        }
+    }
+    strips.sort_by(|a, b| a.1.total_cmp(&b.1));
+    strips
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::Lead::{II, V1};
+
+    fn labels(name: &str, lattice: Lattice) -> Vec<SeenLead> {
+        let layout = LAYOUTS.iter().find(|l| l.name == name).unwrap();
+        let mut seen = Vec::new();
+        for (r, row) in layout.rows.iter().enumerate() {
+            for (c, lead) in row.iter().enumerate() {
+                let [x, y] = lattice.place(c as f32, r as f32);
+                seen.push(SeenLead { lead: *lead, at: Point::new(x, y), score: 0.8 });
+            }
+        }
+        seen
+    }
+
+    fn lattice(pitch: f32, row: f32) -> Lattice {
+        Lattice { origin: [20.0, 60.0], across: [pitch, 0.8], down: [-0.3, row] }
+    }
+
+    fn check(name: &str, seen: &[SeenLead]) {
+        let fit = fit(seen, None).unwrap();
+        assert_eq!(fit.layout.name, name);
+    }
+
+    #[test]
+    fn every_layout_is_told_from_the_others() {
+        for layout in &LAYOUTS {
+            check(layout.name, &labels(layout.name, lattice(62.0, 24.0)));
+        }
+    }
+
+    #[test]
+    fn missing_and_false_labels_do_not_matter() {
+        for gone in 0..12 {
+            let mut seen = labels("3x4", lattice(62.5, 30.0));
+            seen.remove(gone);
+            seen.remove((gone + 4) % 11);
+            seen.push(SeenLead { lead: V1, at: Point::new(77.0, 12.0), score: 0.6 });
+            check("3x4", &seen);
+        }
+    }
+
+    #[test]
+    fn a_label_below_the_first_column_is_a_strip() {
+        let mut seen = labels("3x4", lattice(62.5, 30.0));
+        let [x, y] = lattice(62.5, 30.0).place(0.0, 3.1);
+        seen.push(SeenLead { lead: II, at: Point::new(x, y), score: 0.8 });
+        let fit = fit(&seen, None).unwrap();
+        assert_eq!(fit.strips.len(), 1);
+        assert_eq!(fit.strips[0].0, II);
+        assert!((fit.strips[0].1 - 3.1).abs() < 0.05);
+    }
+
+    #[test]
+    fn half_a_page_of_either_format_is_refused() {
+        let seen: Vec<_> = labels("3x4", lattice(62.5, 30.0)).into_iter().take(4).collect();
+        assert!(matches!(fit(&seen, None), Err(LayoutError::TooFew { .. })));
+        assert!(matches!(fit(&[], None), Err(LayoutError::NoLattice { found: 0 })));
+    }
+
+    #[test]
+    fn labels_without_order_are_refused() {
+        let seen: Vec<_> = Lead::TWELVE
+            .iter()
+            .enumerate()
+            .map(|(k, lead)| {
+                let (x, y) = ((k * 7919) % 211, (k * 104_729) % 173);
+                SeenLead { lead: *lead, at: Point::new(x as f32, y as f32), score: 0.8 }
+            })
+            .collect();
+        assert!(fit(&seen, None).is_err());
+    }
+}

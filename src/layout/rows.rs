@@ -1,0 +1,238 @@
+//! The zero line of each row, found in the ink.
+//!
+//! In: the picture, the page map, the lattice of labels. Out: `Layout`. Labels stand above, below
+//! or on their trace, differently from machine to machine, but alike on one page: so the distance
+//! from a label to its row is sought for all rows at once, where the ink runs along in every one,
+//! and then for each row alone. Horizontal grid lines run along as well; they repeat every 5 mm,
+//! which a zero line does not.
+
+use super::fit::{Fit, Lattice};
+use super::{Layout, LayoutError, Row, RowKind};
+use crate::page::{InPaper, PageMap, Point, RawImage};
+use crate::units::Mm;
+
+/// Distance of the samples along and across the rows.
+const ALONG_MM: f32 = 0.5;
+const ACROSS_MM: f32 = 0.25;
+/// Labels stand at most this far from their row's zero line, in rows.
+const REACH_ROWS: f32 = 0.85;
+/// A row may differ from the common distance by this, in rows.
+const OWN_ROWS: f32 = 0.22;
+/// A distance costs this share of the profile's mean for each row of it: of two rows of ink the
+/// nearer is the label's.
+const FAR_COST: f32 = 0.25;
+/// Paper's level and the ink's darkness are taken over blocks of this side.
+const BLOCK_MM: f32 = 12.0;
+/// Ink is darker than this share of the page's darkest percent.
+const INK_SHARE: f32 = 0.5;
+const GRID_PERIOD_MM: f32 = 5.0;
+/// Width that a page of one column is taken to have, before its ends are known.
+const SINGLE_WIDTH_MM: f32 = 200.0;
+
+/// How the lattice's units relate to millimetres; 1 on a page with a grid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnitsPerMm(pub f32);
+
+/// Finds the rows of the layout `fit`.
+pub fn find_rows(
+    image: &RawImage,
+    map: &PageMap,
+    fit: &Fit,
+    units: UnitsPerMm,
+) -> Result<Layout, LayoutError> {
+    let columns = fit.layout.column_count();
+    let labels = row_labels(fit);
+    let width = if columns > 1 { columns as f32 } else {
+        SINGLE_WIDTH_MM * units.0 / fit.lattice.across[0].hypot(fit.lattice.across[1])
+    };
+    let pitch = fit.lattice.down[0].hypot(fit.lattice.down[1]);
+    let profiles: Vec<Profile> = labels
+        .iter()
+        .map(|(row, _)| Profile::of(image, map, &fit.lattice, *row, width, units))
+        .collect();
+    let threshold = ink_threshold(&profiles);
+    let counted: Vec<Vec<f32>> = profiles.iter().map(|p| p.runs(threshold)).collect();
+    let step = ACROSS_MM * units.0 / pitch;
+    let common = common_distance(&counted, step).ok_or(LayoutError::NoTrace)?;
+    let rows = labels
+        .into_iter()
+        .zip(&counted)
+        .map(|((row, kind), counts)| {
+            let zero_row = row + own_distance(counts, common, step);
+            let ends = [0.0, width].map(|column| {
+                let [x, y] = fit.lattice.place(column, zero_row);
+                Point::<InPaper>::new(x, y)
+            });
+            Row { kind, zero: ends }
+        })
+        .collect();
+    let strips = fit.strips.len();
+    Ok(Layout {
+        name: match strips {
+            0 => fit.layout.name.to_owned(),
+            n => format!("{}+{n}R", fit.layout.name),
+        },
+        rows,
+        column_count: columns,
+        label_left: Mm(fit.lattice.origin[0]),
+        column_width: (columns > 1).then(|| Mm(fit.lattice.across[0])),
+        row_pitch: Mm(pitch),
+    })
+}
+
+/// The labels' rows on the lattice, from the top, and what stands there.
+fn row_labels(fit: &Fit) -> Vec<(f32, RowKind)> {
+    let panels = fit.layout.rows.iter().enumerate();
+    let mut rows: Vec<(f32, RowKind)> =
+        panels.map(|(row, leads)| (row as f32, RowKind::Panels(leads.to_vec()))).collect();
+    rows.extend(fit.strips.iter().map(|(lead, row)| (*row, RowKind::Strip(*lead))));
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    rows
+}
+
+/// Darkness around one row's labels: `dark[line * columns + column]`, lines from the top.
+struct Profile {
+    columns: usize,
+    dark: Vec<f32>,
+}
+
+impl Profile {
+    fn of(
+        image: &RawImage,
+        map: &PageMap,
+        lattice: &Lattice,
+        row: f32,
+        width: f32,
+        units: UnitsPerMm,
+    ) -> Self {
+        let across = lattice.across[0].hypot(lattice.across[1]);
+        let pitch = lattice.down[0].hypot(lattice.down[1]);
+        let columns = (width * across / (ALONG_MM * units.0)) as usize;
+        let step = ACROSS_MM * units.0 / pitch;
+        let reach = (REACH_ROWS / step) as isize;
+        let mut dark = Vec::with_capacity(columns * (2 * reach + 1) as usize);
+        for line in -reach..=reach {
+            for column in 0..columns {
+                let along = (column as f32 + 0.5) * width / columns as f32;
+                let [x, y] = lattice.place(along, row + line as f32 * step);
+                dark.push(brightness(image, map, Point::new(x, y)));
+            }
+        }
+        let mut profile = Self { columns, dark };
+        profile.level();
+        profile
+    }
+
+    /// Brightness to darkness: one less the share of the paper's level around.
+    fn level(&mut self) {
+        let lines = self.dark.len() / self.columns;
+        let block = (BLOCK_MM / ALONG_MM) as usize;
+        for first in (0..self.columns).step_by(block) {
+            let last = (first + block).min(self.columns);
+            let mut values: Vec<f32> = (0..lines)
+                .flat_map(|line| &self.dark[line * self.columns + first..line * self.columns + last])
+                .copied()
+                .filter(|value| !value.is_nan())
+                .collect();
+            let at = (values.len() * 9 / 10).min(values.len().saturating_sub(1));
+            let paper = if values.is_empty() {
+                1.0
+            } else {
+                values.select_nth_unstable_by(at, f32::total_cmp).1.max(8.0)
+            };
+            for line in 0..lines {
+                for value in &mut self.dark[line * self.columns + first..line * self.columns + last] {
+                    *value = if value.is_nan() { 0.0 } else { (1.0 - *value / paper).max(0.0) };
+                }
+            }
+        }
+    }
+
+    /// Share of columns with ink at each line or beside it, less what repeats with the grid.
+    fn runs(&self, threshold: f32) -> Vec<f32> {
+        let lines = self.dark.len() / self.columns;
+        let ink = |line: usize, column: usize| {
+            let low = line.saturating_sub(1);
+            (low..=(line + 1).min(lines - 1))
+                .any(|l| self.dark[l * self.columns + column] > threshold)
+        };
+        let share: Vec<f32> = (0..lines)
+            .map(|line| {
+                (0..self.columns).filter(|column| ink(line, *column)).count() as f32
+                    / self.columns as f32
+            })
+            .collect();
+        let period = (GRID_PERIOD_MM / ACROSS_MM) as usize;
+        (0..lines)
+            .map(|line| {
+                let above = line.checked_sub(period).map(|l| share[l]);
+                let below = share.get(line + period).copied();
+                let grid = match (above, below) {
+                    (Some(a), Some(b)) => a.min(b),
+                    (one, other) => one.or(other).unwrap_or(0.0),
+                };
+                (share[line] - grid).max(0.0)
+            })
+            .collect()
+    }
+}
+
+/// Brightest channel (a coloured grid is bright in its own), least over a small cross.
+fn brightness(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> f32 {
+    let px = map.to_page(at);
+    let (x, y) = (px.x.round(), px.y.round());
+    let inside = x >= 1.0 && y >= 1.0
+        && x < image.width() as f32 - 1.0
+        && y < image.height() as f32 - 1.0;
+    if !inside {
+        return f32::NAN;
+    }
+    let (x, y) = (x as usize, y as usize);
+    [(x, y), (x, y - 1), (x, y + 1)]
+        .map(|(x, y)| f32::from(image.pixel(x, y).into_iter().max().unwrap_or(0)))
+        .into_iter()
+        .fold(f32::INFINITY, f32::min)
+}
+
+fn ink_threshold(profiles: &[Profile]) -> f32 {
+    let mut all: Vec<f32> = profiles.iter().flat_map(|p| p.dark.iter().step_by(3)).copied().collect();
+    if all.is_empty() {
+        return 1.0;
+    }
+    let at = (all.len() * 99 / 100).min(all.len() - 1);
+    INK_SHARE * *all.select_nth_unstable_by(at, f32::total_cmp).1
+}
+
+/// The distance in rows at which ink runs along beside every row's labels.
+fn common_distance(counted: &[Vec<f32>], step: f32) -> Option<f32> {
+    let lines = counted.first()?.len();
+    let reach = lines as isize / 2;
+    let spread = (0.08 / step) as isize;
+    let total = |line: isize| -> f32 {
+        counted
+            .iter()
+            .map(|counts| {
+                let around = (line - spread).max(0)..=(line + spread).min(lines as isize - 1);
+                around.map(|l| counts[l as usize]).fold(0.0, f32::max).min(0.6).sqrt()
+            })
+            .sum::<f32>()
+            / counted.len() as f32
+    };
+    let best = (0..lines as isize)
+        .map(|line| (line, total(line) * (1.0 - FAR_COST * ((line - reach) as f32 * step).abs())))
+        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+    // The plateau of `spread` around the maximum is the maximum's own.
+    (best.1 > 0.05).then(|| (best.0 - reach) as f32 * step)
+}
+
+/// The row's own distance: the strongest line near the common one.
+fn own_distance(counts: &[f32], common: f32, step: f32) -> f32 {
+    let reach = counts.len() as isize / 2;
+    let line = |l: isize| (l - reach) as f32 * step;
+    (0..counts.len() as isize)
+        .filter(|l| (line(*l) - common).abs() <= OWN_ROWS)
+        .map(|l| (l, counts[l as usize] * (1.0 - 0.3 * (line(l) - common).abs() / OWN_ROWS)))
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .filter(|(_, count)| *count > 0.02)
+        .map_or(common, |(l, _)| line(l))
+}

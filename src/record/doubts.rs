@@ -1,0 +1,85 @@
+//! Doubts about the calibration, as findings.
+//!
+//! In: `Doubt`s. Out: `Finding`s in words that an operator can act on. A value that was assumed or
+//! contradicted is a warning at least; nothing here changes a value.
+
+use super::{Finding, Severity};
+use crate::calibration::Doubt;
+
+/// One finding a doubt.
+pub fn findings(doubts: &[Doubt]) -> Vec<Finding> {
+    doubts.iter().map(finding).collect()
+}
+
+fn finding(doubt: &Doubt) -> Finding {
+    let (severity, code, message) = match doubt {
+        Doubt::SpeedAssumed => (
+            Severity::Warning,
+            "speed_assumed",
+            "no paper speed was read: 25 mm/s is assumed; give --speed if it is another".to_owned(),
+        ),
+        Doubt::GainAssumed => (
+            Severity::Warning,
+            "gain_assumed",
+            "no gain was read and no pulse measured: 10 mm/mV is assumed; give --gain if it is \
+             another"
+                .to_owned(),
+        ),
+        Doubt::NoGrid => (
+            Severity::Warning,
+            "no_grid",
+            "no paper grid was found: lengths come from the pulse or the layout's usual length"
+                .to_owned(),
+        ),
+        Doubt::TwoSpeeds(a, b) => (
+            Severity::Warning,
+            "two_speeds",
+            format!("the page says {} mm/s and {} mm/s; the first is used", a.0, b.0),
+        ),
+        Doubt::TwoGains(a, b) => (
+            Severity::Warning,
+            "two_gains",
+            format!("the page says {} mm/mV and {} mm/mV; the first is used", a.0, b.0),
+        ),
+        Doubt::PulseAgainstText { pulse, text } => (
+            Severity::Warning,
+            "pulse_against_text",
+            format!(
+                "the calibration pulse says {} mm/mV, the text {} mm/mV; the pulse is used",
+                pulse.0, text.0
+            ),
+        ),
+        Doubt::OddPulse(height) => (
+            Severity::Warning,
+            "odd_pulse",
+            format!("the calibration pulse is {:.1} mm high, as no usual gain makes it", height.0),
+        ),
+        Doubt::GivenAgainstPage => (
+            Severity::Warning,
+            "given_against_page",
+            "the speed or gain that was given is not the page's".to_owned(),
+        ),
+    };
+    Finding::new(severity, code, None, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Record, Status};
+    use crate::units::MmPerMillivolt;
+
+    #[test]
+    fn what_was_assumed_is_never_ok() {
+        for doubt in [Doubt::SpeedAssumed, Doubt::GainAssumed, Doubt::NoGrid] {
+            assert_eq!(Record::status_of(&findings(&[doubt])), Status::Warning, "{doubt:?}");
+        }
+    }
+
+    #[test]
+    fn both_values_of_a_contradiction_are_named() {
+        let (pulse, text) = (MmPerMillivolt(5.0), MmPerMillivolt(10.0));
+        let message = &findings(&[Doubt::PulseAgainstText { pulse, text }])[0].message;
+        assert!(message.contains("5 mm/mV") && message.contains("10 mm/mV"), "{message}");
+    }
+}

@@ -1,0 +1,158 @@
+//! Where the recording begins and ends on the paper.
+//!
+//! In: the rows' lines, the layout, the calibration pulses. Out: `Extent`, millimetres along the
+//! paper. The line itself tells: it begins where the pen began, and pulses are no part of it. All
+//! rows begin together, so the median row decides; on pages of several columns the labels give the
+//! width, and the ends only the place.
+
+use crate::calibration::Pulse;
+use crate::layout::Layout;
+use crate::page::{InPanel, Point};
+use crate::trace::rows::TracedRow;
+use crate::units::Mm;
+
+/// The recording's ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extent {
+    pub left: Mm,
+    pub right: Mm,
+}
+
+/// Gaps up to this are bridged when a row's ends are sought.
+const GAP_MM: f32 = 4.0;
+/// Shorter pieces are no part of a row.
+const PIECE_MIN_MM: f32 = 8.0;
+/// Pulses stand within this share of the width from an end.
+const PULSE_ZONE: f32 = 0.15;
+/// A trace begins at most this far left of its label, and this far right of it.
+const BEFORE_LABEL_MM: f32 = 9.0;
+const AFTER_LABEL_MM: f32 = 12.0;
+
+/// The recording's ends; `None` where no row has a line.
+pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Option<Extent> {
+    let ends: Vec<(f32, f32)> = rows
+        .iter()
+        .filter_map(|row| row_ends(row, &limits(row, layout, pulses)))
+        .collect();
+    if ends.is_empty() {
+        return None;
+    }
+    let left = median(ends.iter().map(|e| e.0).collect());
+    let right = median(ends.iter().map(|e| e.1).collect());
+    let Some(column) = layout.column_width else {
+        return (right > left).then_some(Extent { left: Mm(left), right: Mm(right) });
+    };
+    let width = column.0 * layout.column_count as f32;
+    let label = layout.label_left.0;
+    let plausible = |x: f32| x > label - BEFORE_LABEL_MM && x < label + AFTER_LABEL_MM;
+    let left = match (plausible(left), plausible(right - width)) {
+        (true, _) => left,
+        (false, true) => right - width,
+        (false, false) => label,
+    };
+    Some(Extent { left: Mm(left), right: Mm(left + width) })
+}
+
+/// Where a row's line may lie: between the pulses at its ends.
+fn limits(row: &TracedRow, layout: &Layout, pulses: &[Pulse]) -> (f32, f32) {
+    let width = row.strip.width_px() as f32 / crate::crop::CROP_PX_PER_MM;
+    let first = row.strip.to_paper(Point::<InPanel>::new(0.0, 0.0)).x;
+    let near = |pulse: &&Pulse| {
+        let middle = (pulse.left.0 + pulse.right.0) / 2.0;
+        let zero = row.strip.zero(Mm(middle)).0;
+        let reach = 0.6 * layout.row_pitch.0;
+        pulse.top.0 - reach < zero && zero < pulse.bottom.0 + reach
+    };
+    let (mut left, mut right) = (f32::NEG_INFINITY, f32::INFINITY);
+    for pulse in pulses.iter().filter(near) {
+        let share = ((pulse.left.0 + pulse.right.0) / 2.0 - first) / width;
+        if share < PULSE_ZONE {
+            left = left.max(pulse.right.0);
+        } else if share > 1.0 - PULSE_ZONE {
+            right = right.min(pulse.left.0);
+        }
+    }
+    (left, right)
+}
+
+fn row_ends(row: &TracedRow, limits: &(f32, f32)) -> Option<(f32, f32)> {
+    let mut pieces: Vec<(f32, f32)> = Vec::new();
+    for (column, point) in row.line.points.iter().enumerate() {
+        let Some(point) = point else { continue };
+        let x = row.strip.to_paper(Point::<InPanel>::new(column as f32, point.y_px)).x;
+        if x < limits.0 || x > limits.1 {
+            continue;
+        }
+        match pieces.last_mut() {
+            Some(piece) if x - piece.1 <= GAP_MM => piece.1 = x,
+            _ => pieces.push((x, x)),
+        }
+    }
+    pieces.retain(|piece| piece.1 - piece.0 >= PIECE_MIN_MM);
+    Some((pieces.first()?.0, pieces.last()?.1))
+}
+
+fn median(mut values: Vec<f32>) -> f32 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crop::Strip;
+    use crate::layout::{Row, RowKind};
+    use crate::trace::Line;
+    use crate::trace::follow::LinePoint;
+
+    fn row(zero: f32, pieces: &[(f32, f32)]) -> TracedRow {
+        let strip =
+            Strip::new(Mm(0.0), [Point::new(0.0, zero), Point::new(99.0, zero)], 2400, 384);
+        let at = |column: usize| (column as f32 + 0.5) / 8.0;
+        let points = (0..2400)
+            .map(|k| {
+                pieces
+                    .iter()
+                    .any(|piece| (piece.0..piece.1).contains(&at(k)))
+                    .then_some(LinePoint { y_px: 192.0, confidence: 1.0 })
+            })
+            .collect();
+        TracedRow { strip, line: Line { points } }
+    }
+
+    fn layout(column_width: Option<f32>) -> Layout {
+        Layout {
+            name: "3x4".into(),
+            rows: vec![Row { kind: RowKind::Panels(vec![]), zero: [Point::new(0.0, 0.0); 2] }],
+            column_count: 4,
+            label_left: Mm(22.0),
+            column_width: column_width.map(Mm),
+            row_pitch: Mm(25.0),
+        }
+    }
+
+    fn check(rows: &[TracedRow], width: Option<f32>, pulses: &[Pulse], expected: (f32, f32)) {
+        let found = find_extent(rows, &layout(width), pulses).unwrap();
+        let off = (found.left.0 - expected.0).abs().max((found.right.0 - expected.1).abs());
+        assert!(off < 0.3, "{found:?} where {expected:?} is");
+    }
+
+    #[test]
+    fn the_median_row_decides() {
+        let rows = [row(30.0, &[(20.0, 269.0)]), row(55.0, &[(20.0, 270.0)]), row(80.0, &[(3.0, 240.0)])];
+        check(&rows, Some(62.5), &[], (20.0, 270.0));
+        check(&rows, None, &[], (20.0, 269.0));
+    }
+
+    #[test]
+    fn a_pulse_is_no_part_of_the_recording() {
+        let rows = [row(30.0, &[(8.0, 270.0)])];
+        let pulse = Pulse { left: Mm(8.0), right: Mm(18.0), top: Mm(20.0), bottom: Mm(31.0) };
+        check(&rows, Some(62.5), &[pulse], (18.0, 268.0));
+    }
+
+    #[test]
+    fn a_line_that_begins_far_from_its_label_is_placed_by_its_end() {
+        check(&[row(30.0, &[(2.0, 270.0)])], Some(62.5), &[], (20.0, 270.0));
+    }
+}
