@@ -2,7 +2,8 @@
 //!
 //! A folder means every page file in it, by name; what lies in folders below it is left alone, and
 //! so are hidden files and our own overlays. A TIFF of several pages gives `ID-1`, `ID-2` and so
-//! on. PDFs in a folder are listed too, so that they are refused by name instead of missed.
+//! on. PDFs in a folder are listed too, so that they are refused by name
+//! instead of missed, unless their pages lie beside them.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -57,7 +58,21 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
         }
     }
     files.sort();
+    leave_out_converted(&mut files);
     if files.is_empty() { Err(Fault::NoPages) } else { Ok(files) }
+}
+
+/// A PDF whose pages lie beside it, as `pdftoppm` names them, has been dealt with.
+fn leave_out_converted(files: &mut Vec<PathBuf>) {
+    let stem = |path: &PathBuf| path.file_stem().map(|s| s.to_string_lossy().into_owned());
+    let is_pdf = |path: &PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("pdf"));
+    let pages: Vec<String> = files.iter().filter(|path| !is_pdf(path)).filter_map(stem).collect();
+    let has_pages = |path: &PathBuf| {
+        let first = stem(path).unwrap_or_default();
+        let number = |page: &String| page.strip_prefix(&first)?.strip_prefix('-')?.parse::<u32>().ok();
+        pages.iter().any(|page| *page == first || number(page).is_some())
+    };
+    files.retain(|path| !is_pdf(path) || !has_pages(path));
 }
 
 fn is_page_name(path: &Path) -> bool {

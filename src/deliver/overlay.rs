@@ -80,8 +80,9 @@ pub fn bytes(image: &RawImage, record: &Record) -> u64 {
 /// Draws the overlay.
 pub fn draw(image: &RawImage, record: &Record, id: &str) -> RgbImage {
     let view = View::of(image);
-    let heading = headings(record, id);
     let text_px = (view.canvas_width as f32 / 100.0).max(12.0);
+    let letter_px = text_px * stroke::ADVANCE / stroke::CAPITAL_HEIGHT;
+    let heading = headings(record, id, (view.canvas_width as f32 / letter_px) as usize - 2);
     let heading_height = (heading.len() as f32 * 1.6 * text_px + text_px) as usize;
     let strip = Strip::of(record, view.canvas_width);
     let strip_height = strip.as_ref().map_or(0, |strip| strip.height_px);
@@ -99,7 +100,8 @@ pub fn draw(image: &RawImage, record: &Record, id: &str) -> RgbImage {
     canvas
 }
 
-fn headings(record: &Record, id: &str) -> Vec<(String, Rgb<u8>)> {
+/// The lines above the page, at most `columns` characters each.
+fn headings(record: &Record, id: &str, columns: usize) -> Vec<(String, Rgb<u8>)> {
     let (status, color) = match record.status {
         Status::Ok => ("ok", PANEL),
         Status::Warning => ("warning", LABEL),
@@ -119,6 +121,27 @@ fn headings(record: &Record, id: &str) -> Vec<(String, Rgb<u8>)> {
     }
     if let Some(more) = findings.len().checked_sub(FINDINGS_MAX).filter(|&more| more > 0) {
         lines.push((format!("and {more} more"), BLACK));
+    }
+    let wrap = |(line, color): (String, Rgb<u8>)| {
+        wrapped(&line, columns).into_iter().map(move |part| (part, color)).collect::<Vec<_>>()
+    };
+    lines.into_iter().flat_map(wrap).collect()
+}
+
+/// Broken between words; a word longer than a line runs out of the picture.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.len() - 1;
+        let line = &mut lines[last];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= columns {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(format!("  {word}"));
+        }
     }
     lines
 }
