@@ -75,20 +75,30 @@ pub enum Fault {
         "{width} x {height} px is too large: at most {px_max} px are read, and this format is \
          not read at reduced size"
     )]
-    TooLarge { width: usize, height: usize, px_max: usize },
-    #[error("it takes {needed_mib} MiB of memory, {room_mib} MiB are left; raise the memory budget")]
+    TooLarge {
+        width: usize,
+        height: usize,
+        px_max: usize,
+    },
+    #[error(
+        "it takes {needed_mib} MiB of memory, {room_mib} MiB are left; raise the memory budget"
+    )]
     Memory { needed_mib: u64, room_mib: u64 },
 }
 
 impl Fault {
     fn damaged(reason: impl ToString) -> Self {
-        Self::Damaged { reason: reason.to_string() }
+        Self::Damaged {
+            reason: reason.to_string(),
+        }
     }
 
     fn of_io(error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Self::Truncated,
-            _ => Self::Unreadable { reason: error.to_string() },
+            _ => Self::Unreadable {
+                reason: error.to_string(),
+            },
         }
     }
 }
@@ -135,17 +145,29 @@ impl Header {
     }
 
     fn fits(&self, reduction: usize, bytes: u64, room_bytes: u64) -> Result<(), Fault> {
-        let (width, height) = (self.width.div_ceil(reduction), self.height.div_ceil(reduction));
+        let (width, height) = (
+            self.width.div_ceil(reduction),
+            self.height.div_ceil(reduction),
+        );
         let (min, max) = (limits::SIDE_PX_MIN, limits::SIDE_PX_MAX);
         if !(min..=max).contains(&width) || !(min..=max).contains(&height) {
-            return Err(ImageError::Size { width, height, min, max }.into());
+            return Err(ImageError::Size {
+                width,
+                height,
+                min,
+                max,
+            }
+            .into());
         }
         if width * height > limits::PAGE_PX_MAX {
             return Err(self.too_large());
         }
         if bytes > room_bytes {
             let (needed_mib, room_mib) = (bytes.div_ceil(1 << 20), room_bytes >> 20);
-            return Err(Fault::Memory { needed_mib, room_mib });
+            return Err(Fault::Memory {
+                needed_mib,
+                room_mib,
+            });
         }
         Ok(())
     }
@@ -156,14 +178,22 @@ impl Header {
 
     fn too_large(&self) -> Fault {
         let px_max = limits::PAGE_PX_MAX;
-        Fault::TooLarge { width: self.width, height: self.height, px_max }
+        Fault::TooLarge {
+            width: self.width,
+            height: self.height,
+            px_max,
+        }
     }
 
     /// Fills `decode_bytes`: what the decoder takes beside the page at each reduction.
     fn with_costs(mut self, beside: impl Fn(usize) -> Option<u64>) -> Self {
         for (k, reduction) in REDUCTIONS.into_iter().enumerate() {
             let page = self.page_bytes(reduction);
-            let turning = if self.orientation.swaps_sides() { 2 * page } else { page };
+            let turning = if self.orientation.swaps_sides() {
+                2 * page
+            } else {
+                page
+            };
             self.decode_bytes[k] = beside(reduction).map(|more| (page + more).max(turning));
         }
         self
@@ -212,12 +242,19 @@ pub fn content_hash(path: &Path) -> Result<String, Refused> {
             }
             hash.update(&part[..count]);
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     })
 }
 
 fn refusing<T>(path: &Path, read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Refused> {
-    read().map_err(|fault| Refused { path: path.to_owned(), fault })
+    read().map_err(|fault| Refused {
+        path: path.to_owned(),
+        fault,
+    })
 }
 
 /// The file and its length, which is between 1 and `limits::FILE_BYTES_MAX`.
@@ -233,7 +270,10 @@ fn open(path: &Path) -> Result<(File, u64), Fault> {
     if found > max {
         return Err(Fault::TooLong { found, max });
     }
-    Ok((File::open(path).map_err(|error| Fault::of_io(&error))?, found))
+    Ok((
+        File::open(path).map_err(|error| Fault::of_io(&error))?,
+        found,
+    ))
 }
 
 #[cfg(test)]
@@ -242,30 +282,61 @@ mod tests {
 
     fn header(width: usize, height: usize) -> Header {
         let orientation = Orientation::Upright;
-        Header { kind: Kind::Png, width, height, orientation, decode_bytes: [None; 4] }
-            .with_costs(|_| Some(1 << 20))
+        Header {
+            kind: Kind::Png,
+            width,
+            height,
+            orientation,
+            decode_bytes: [None; 4],
+        }
+        .with_costs(|_| Some(1 << 20))
     }
 
     #[test]
     fn a_page_that_fits_is_read_at_full_size() {
         let plan = header(4000, 3000).plan(64 << 20, 0).unwrap();
-        assert_eq!(plan, Plan { reduction: 1, bytes: 36_000_000 + (1 << 20) });
+        assert_eq!(
+            plan,
+            Plan {
+                reduction: 1,
+                bytes: 36_000_000 + (1 << 20)
+            }
+        );
     }
 
     #[test]
     fn a_larger_page_is_read_smaller() {
         assert_eq!(header(8000, 6000).plan(64 << 20, 0).unwrap().reduction, 2);
         assert_eq!(header(4000, 3000).plan(16 << 20, 0).unwrap().reduction, 2);
-        assert_eq!(header(4000, 3000).plan(64 << 20, 48 << 20).unwrap().reduction, 2);
+        assert_eq!(
+            header(4000, 3000)
+                .plan(64 << 20, 48 << 20)
+                .unwrap()
+                .reduction,
+            2
+        );
         assert_eq!(header(40_000, 3000).plan(64 << 20, 0).unwrap().reduction, 4);
     }
 
     #[test]
     fn what_never_fits_is_refused_with_the_reason() {
         let fault = header(100_000, 100_000).plan(1 << 30, 0).unwrap_err();
-        assert_eq!(fault, Fault::TooLarge { width: 100_000, height: 100_000, px_max: 16_000_000 });
+        assert_eq!(
+            fault,
+            Fault::TooLarge {
+                width: 100_000,
+                height: 100_000,
+                px_max: 16_000_000
+            }
+        );
         let fault = header(4000, 3000).plan(1 << 20, 0).unwrap_err();
-        assert_eq!(fault, Fault::Memory { needed_mib: 2, room_mib: 1 });
+        assert_eq!(
+            fault,
+            Fault::Memory {
+                needed_mib: 2,
+                room_mib: 1
+            }
+        );
         let fault = header(20, 3000).plan(64 << 20, 0).unwrap_err();
         assert!(matches!(fault, Fault::Size(_)), "{fault}");
     }

@@ -43,13 +43,24 @@ impl From<ExitStatus> for ExitCode {
 pub enum UsageError {
     #[error("{first} and {second} would both be written as {id:?}; rename one of them",
         first = first.display(), second = second.display())]
-    SameName { id: String, first: PathBuf, second: PathBuf },
+    SameName {
+        id: String,
+        first: PathBuf,
+        second: PathBuf,
+    },
     #[error("{id:?} cannot be written as {format}: {reason}; rename the page")]
-    PageName { id: String, format: &'static str, reason: String },
+    PageName {
+        id: String,
+        format: &'static str,
+        reason: String,
+    },
     #[error("--resume looks at the JSON of earlier runs; add json to --format")]
     ResumeWithoutJson,
     #[error("{path} cannot be made: {error}", path = path.display())]
-    OutFolder { path: PathBuf, error: std::io::Error },
+    OutFolder {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("--models: {0}")]
     Models(ModelError),
     #[error("the bundled models do not load: {0}")]

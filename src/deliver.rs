@@ -37,9 +37,15 @@ pub struct Delivery<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
     #[error("{path} cannot be written: {error}", path = path.display())]
-    Write { path: PathBuf, error: std::io::Error },
+    Write {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("{path} cannot be removed: {error}", path = path.display())]
-    Remove { path: PathBuf, error: std::io::Error },
+    Remove {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("the record has {found} samples a lead; at most {max} are delivered")]
     TooLong { found: usize, max: usize },
 }
@@ -65,17 +71,16 @@ pub trait Format: Sync {
         Ok(())
     }
     /// Writes the file of one of its endings.
-    fn write(
-        &self,
-        delivery: &Delivery,
-        ending: &str,
-        out: &mut dyn Write,
-    ) -> std::io::Result<()>;
+    fn write(&self, delivery: &Delivery, ending: &str, out: &mut dyn Write) -> std::io::Result<()>;
 }
 
 /// All formats, in the order in which they are written: the report last.
-pub static FORMATS: [&dyn Format; 4] =
-    [&format::csv::Csv, &format::wfdb::Wfdb, &format::native::Native, &format::json::Json];
+pub static FORMATS: [&dyn Format; 4] = [
+    &format::csv::Csv,
+    &format::wfdb::Wfdb,
+    &format::native::Native,
+    &format::json::Json,
+];
 
 /// The format of that name.
 pub fn format_named(name: &str) -> Option<&'static dyn Format> {
@@ -118,13 +123,18 @@ pub fn deliver_overlay(
     folder: &Path,
 ) -> Result<PathBuf, DeliverError> {
     let path = place(folder, delivery.id, OVERLAY_ENDING);
-    file::write_whole(&path, |out| overlay::write(image, delivery.record, delivery.id, out))?;
+    file::write_whole(&path, |out| {
+        overlay::write(image, delivery.record, delivery.id, out)
+    })?;
     Ok(path)
 }
 
 /// Removes the signal files of a page, which would say something that no longer holds.
 pub fn remove_signals(id: &str, folder: &Path) -> Result<(), DeliverError> {
-    for format in FORMATS.into_iter().filter(|format| format.holds() == Holds::Signals) {
+    for format in FORMATS
+        .into_iter()
+        .filter(|format| format.holds() == Holds::Signals)
+    {
         for ending in format.endings() {
             file::remove(&place(folder, id, ending))?;
         }
@@ -154,7 +164,10 @@ mod tests {
         endings.push(&OVERLAY_ENDING);
         endings.sort();
         endings.dedup();
-        assert_eq!(endings, [&"csv", &"dat", &"hea", &"json", &"lsr", &"overlay.png"]);
+        assert_eq!(
+            endings,
+            [&"csv", &"dat", &"hea", &"json", &"lsr", &"overlay.png"]
+        );
         assert!(format_named("csv").is_some() && format_named("xml").is_none());
     }
 }

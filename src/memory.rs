@@ -30,7 +30,10 @@ pub struct Counting {
 
 impl Counting {
     pub const fn new() -> Self {
-        Self { held: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
+        Self {
+            held: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+        }
     }
 
     /// Bytes held now.
@@ -137,7 +140,10 @@ fn parse_status(text: &str) -> Option<Resident> {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     };
-    Some(Resident { now_bytes: 1024 * kib("VmRSS:")?, peak_bytes: 1024 * kib("VmHWM:")? })
+    Some(Resident {
+        now_bytes: 1024 * kib("VmRSS:")?,
+        peak_bytes: 1024 * kib("VmHWM:")?,
+    })
 }
 
 /// Bytes as MiB, to a tenth.
@@ -166,7 +172,9 @@ pub struct OverBudget {
 
 impl Budget {
     pub fn of_mib(limit_mib: usize) -> Self {
-        Self { limit_bytes: limit_mib as u64 * MIB }
+        Self {
+            limit_bytes: limit_mib as u64 * MIB,
+        }
     }
 
     /// What may still be taken by a process of `resident_bytes`.
@@ -185,7 +193,12 @@ impl Budget {
         if needed_bytes <= room_bytes {
             return Ok(());
         }
-        Err(OverBudget { step, needed_bytes, room_bytes, limit_bytes: self.limit_bytes })
+        Err(OverBudget {
+            step,
+            needed_bytes,
+            room_bytes,
+            limit_bytes: self.limit_bytes,
+        })
     }
 }
 
@@ -203,7 +216,9 @@ mod tests {
 
     fn holds(block: *mut u8, count: usize, value: u8) -> bool {
         // SAFETY: the first `count` bytes of the block are initialised and not written meanwhile.
-        unsafe { std::slice::from_raw_parts(block, count) }.iter().all(|&byte| byte == value)
+        unsafe { std::slice::from_raw_parts(block, count) }
+            .iter()
+            .all(|&byte| byte == value)
     }
 
     #[test]
@@ -230,7 +245,10 @@ mod tests {
                 counting.dealloc(shrunk, layout);
                 counting.dealloc(zeroed, layout);
             }
-            assert_eq!((counting.held_bytes(), counting.peak_bytes()), (0, 3 * size));
+            assert_eq!(
+                (counting.held_bytes(), counting.peak_bytes()),
+                (0, 3 * size)
+            );
             counting.forget_peak();
             assert_eq!(counting.peak_bytes(), 0);
         }
@@ -249,7 +267,13 @@ mod tests {
     fn the_kernels_lines_are_read() {
         let text = "Name:\tleadscan\nVmHWM:\t  131072 kB\nVmRSS:\t   65536 kB\n";
         let found = parse_status(text).unwrap();
-        assert_eq!(found, Resident { now_bytes: 64 << 20, peak_bytes: 128 << 20 });
+        assert_eq!(
+            found,
+            Resident {
+                now_bytes: 64 << 20,
+                peak_bytes: 128 << 20
+            }
+        );
         assert_eq!(parse_status("VmRSS:\t65536 kB\n"), None);
     }
 
@@ -257,8 +281,11 @@ mod tests {
     fn a_step_beyond_the_budget_is_refused_with_numbers() {
         let budget = Budget::of_mib(128);
         assert_eq!(budget.admit("decoding", 60 << 20, 68 << 20), Ok(()));
-        let refused = budget.admit("decoding", (60 << 20) + 1, 68 << 20).unwrap_err();
-        let text = "decoding takes 61 MiB of memory, 60 of 128 MiB are left; raise the memory budget";
+        let refused = budget
+            .admit("decoding", (60 << 20) + 1, 68 << 20)
+            .unwrap_err();
+        let text =
+            "decoding takes 61 MiB of memory, 60 of 128 MiB are left; raise the memory budget";
         assert_eq!(refused.to_string(), text);
         assert_eq!(budget.room_bytes(200 << 20), 0);
     }

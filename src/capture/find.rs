@@ -36,7 +36,10 @@ pub fn find(paths: &[PathBuf]) -> Vec<Result<PageFile, Refused>> {
         if path.is_dir() {
             match files_in(path) {
                 Ok(files) => files.iter().for_each(|file| pages.extend(pages_of(file))),
-                Err(fault) => pages.push(Err(Refused { path: path.clone(), fault })),
+                Err(fault) => pages.push(Err(Refused {
+                    path: path.clone(),
+                    fault,
+                })),
             }
         } else {
             pages.extend(pages_of(path));
@@ -59,39 +62,70 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     }
     files.sort();
     leave_out_converted(&mut files);
-    if files.is_empty() { Err(Fault::NoPages) } else { Ok(files) }
+    if files.is_empty() {
+        Err(Fault::NoPages)
+    } else {
+        Ok(files)
+    }
 }
 
 /// A PDF whose pages lie beside it, as `pdftoppm` names them, has been dealt with.
 fn leave_out_converted(files: &mut Vec<PathBuf>) {
     let stem = |path: &PathBuf| path.file_stem().map(|s| s.to_string_lossy().into_owned());
-    let is_pdf = |path: &PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("pdf"));
-    let pages: Vec<String> = files.iter().filter(|path| !is_pdf(path)).filter_map(stem).collect();
+    let is_pdf = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("pdf"))
+    };
+    let pages: Vec<String> = files
+        .iter()
+        .filter(|path| !is_pdf(path))
+        .filter_map(stem)
+        .collect();
     let has_pages = |path: &PathBuf| {
         let first = stem(path).unwrap_or_default();
-        let number = |page: &String| page.strip_prefix(&first)?.strip_prefix('-')?.parse::<u32>().ok();
-        pages.iter().any(|page| *page == first || number(page).is_some())
+        let number = |page: &String| {
+            page.strip_prefix(&first)?
+                .strip_prefix('-')?
+                .parse::<u32>()
+                .ok()
+        };
+        pages
+            .iter()
+            .any(|page| *page == first || number(page).is_some())
     };
     files.retain(|path| !is_pdf(path) || !has_pages(path));
 }
 
 fn is_page_name(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase());
+    let ending = path
+        .extension()
+        .map(|ending| ending.to_string_lossy().to_lowercase());
     name.is_some_and(|name| !name.starts_with('.') && !name.ends_with(OVERLAY_ENDING))
         && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 fn pages_of(path: &Path) -> Vec<Result<PageFile, Refused>> {
-    let refused = |fault| vec![Err(Refused { path: path.to_owned(), fault })];
+    let refused = |fault| {
+        vec![Err(Refused {
+            path: path.to_owned(),
+            fault,
+        })]
+    };
     let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else {
         return refused(Fault::Name);
     };
-    let page = |id: String, page_index| PageFile { id, path: path.to_owned(), page_index };
+    let page = |id: String, page_index| PageFile {
+        id,
+        path: path.to_owned(),
+        page_index,
+    };
     match tiff_page_count(path) {
-        Ok(count) if count > 1 => {
-            (0..count).map(|k| Ok(page(format!("{stem}-{}", k + 1), Some(k)))).collect()
-        }
+        Ok(count) if count > 1 => (0..count)
+            .map(|k| Ok(page(format!("{stem}-{}", k + 1), Some(k))))
+            .collect(),
         Ok(_) => vec![Ok(page(stem.to_owned(), None))],
         Err(fault) => refused(fault),
     }
@@ -99,7 +133,9 @@ fn pages_of(path: &Path) -> Vec<Result<PageFile, Refused>> {
 
 /// 1 for whatever is no TIFF: what is wrong with it shows when it is read.
 fn tiff_page_count(path: &Path) -> Result<usize, Fault> {
-    let Ok((file, _)) = open(path) else { return Ok(1) };
+    let Ok((file, _)) = open(path) else {
+        return Ok(1);
+    };
     let mut reader: BufReader<File> = BufReader::new(file);
     match kind::of(&mut reader, path) {
         Ok(Kind::Tiff) => tiff::page_count(reader),

@@ -46,22 +46,29 @@ pub fn header(reader: impl BufRead, file_bytes: u64) -> Result<Header, Fault> {
         Process::Progressive => COEFFICIENT_BYTES * samples(width, height),
     };
     let rows = 64 * width as u64;
-    Ok(Header { kind: Kind::Jpeg, width, height, orientation, decode_bytes: [None; 4] }
-        .with_costs(|reduction| match (reduction, frame.components) {
-            (1, _) => Some(kept + file_bytes + rows + DECODER_BYTES),
-            (_, 1 | 3) => {
-                let planes = samples(width.div_ceil(reduction), height.div_ceil(reduction));
-                Some(kept + planes + rows + DECODER_BYTES)
-            }
-            _ => None,
-        }))
+    Ok(Header {
+        kind: Kind::Jpeg,
+        width,
+        height,
+        orientation,
+        decode_bytes: [None; 4],
+    }
+    .with_costs(|reduction| match (reduction, frame.components) {
+        (1, _) => Some(kept + file_bytes + rows + DECODER_BYTES),
+        (_, 1 | 3) => {
+            let planes = samples(width.div_ceil(reduction), height.div_ceil(reduction));
+            Some(kept + planes + rows + DECODER_BYTES)
+        }
+        _ => None,
+    }))
 }
 
-pub fn decode(
-    reader: impl BufRead + Seek,
-    plan: Plan,
-) -> Result<(usize, usize, Vec<u8>), Fault> {
-    if plan.reduction == 1 { decode_full(reader) } else { decode_reduced(reader, plan.reduction) }
+pub fn decode(reader: impl BufRead + Seek, plan: Plan) -> Result<(usize, usize, Vec<u8>), Fault> {
+    if plan.reduction == 1 {
+        decode_full(reader)
+    } else {
+        decode_reduced(reader, plan.reduction)
+    }
 }
 
 fn decode_full(reader: impl BufRead + Seek) -> Result<(usize, usize, Vec<u8>), Fault> {
@@ -72,9 +79,16 @@ fn decode_full(reader: impl BufRead + Seek) -> Result<(usize, usize, Vec<u8>), F
     let channels = match color {
         image::ColorType::L8 => Channels::Grey,
         image::ColorType::Rgb8 => Channels::Rgb,
-        other => return Err(Fault::Colours { found: format!("{other:?}") }),
+        other => {
+            return Err(Fault::Colours {
+                found: format!("{other:?}"),
+            });
+        }
     };
-    let layout = Layout { channels, depth: Depth::Eight };
+    let layout = Layout {
+        channels,
+        depth: Depth::Eight,
+    };
     let mut buffer = vec![0; 3 * width * height];
     decoder.read_image(&mut buffer[..layout.pixel_bytes() * width * height])?;
     to_rgb_in_place(layout, width * height, &mut buffer);
@@ -96,7 +110,9 @@ fn decode_reduced(
         PixelFormat::L8 => Layout::GREY,
         PixelFormat::RGB24 => Layout::RGB,
         other @ (PixelFormat::L16 | PixelFormat::CMYK32) => {
-            return Err(Fault::Colours { found: format!("{other:?}") });
+            return Err(Fault::Colours {
+                found: format!("{other:?}"),
+            });
         }
     };
     if buffer.len() != width * height * layout.pixel_bytes() {
@@ -112,9 +128,9 @@ impl From<jpeg_decoder::Error> for Fault {
         match error {
             jpeg_decoder::Error::Io(error) => Self::of_io(&error),
             jpeg_decoder::Error::Format(reason) => Self::Damaged { reason },
-            jpeg_decoder::Error::Unsupported(feature) => {
-                Self::Colours { found: format!("{feature:?}") }
-            }
+            jpeg_decoder::Error::Unsupported(feature) => Self::Colours {
+                found: format!("{feature:?}"),
+            },
             jpeg_decoder::Error::Internal(error) => Self::damaged(error),
         }
     }
@@ -132,7 +148,9 @@ fn walk(mut reader: impl BufRead) -> Result<(Frame, Orientation), Fault> {
             0xD9 => break,
             0xC0..=0xC2 => frame = Some(frame_of(&segment(&mut reader)?, code)?),
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
-                return Err(Fault::Colours { found: "lossless or arithmetic JPEG".to_owned() });
+                return Err(Fault::Colours {
+                    found: "lossless or arithmetic JPEG".to_owned(),
+                });
             }
             0xE1 => {
                 if let Some(block) = segment(&mut reader)?.strip_prefix(b"Exif\0\0") {
@@ -145,11 +163,15 @@ fn walk(mut reader: impl BufRead) -> Result<(Frame, Orientation), Fault> {
         // After a scan header (0xDA) the scan's data are passed over as well.
         code = next_marker(&mut reader)?;
     }
-    frame.map(|frame| (frame, orientation)).ok_or_else(|| Fault::damaged("it has no frame"))
+    frame
+        .map(|frame| (frame, orientation))
+        .ok_or_else(|| Fault::damaged("it has no frame"))
 }
 
 fn read(reader: &mut impl BufRead, bytes: &mut [u8]) -> Result<(), Fault> {
-    reader.read_exact(bytes).map_err(|error| Fault::of_io(&error))
+    reader
+        .read_exact(bytes)
+        .map_err(|error| Fault::of_io(&error))
 }
 
 /// Passes over everything that is no marker; stuffed zeros and restart markers belong to a scan.
@@ -181,7 +203,9 @@ fn segment(reader: &mut impl BufRead) -> Result<Vec<u8>, Fault> {
     let mut length = [0; 2];
     read(reader, &mut length)?;
     let length = usize::from(u16::from_be_bytes(length));
-    let count = length.checked_sub(2).ok_or_else(|| Fault::damaged("a segment has no length"))?;
+    let count = length
+        .checked_sub(2)
+        .ok_or_else(|| Fault::damaged("a segment has no length"))?;
     let mut bytes = vec![0; count];
     read(reader, &mut bytes)?;
     Ok(bytes)
@@ -193,7 +217,9 @@ fn frame_of(bytes: &[u8], code: u8) -> Result<Frame, Fault> {
         return Err(Fault::damaged("its frame is cut off"));
     };
     if *precision != 8 {
-        return Err(Fault::Colours { found: format!("{precision} bits a colour") });
+        return Err(Fault::Colours {
+            found: format!("{precision} bits a colour"),
+        });
     }
     let sampling = |c: &[u8]| (u64::from(c[1] >> 4), u64::from(c[1] & 15));
     let samplings: Vec<_> = components.chunks_exact(3).map(sampling).collect();
@@ -207,7 +233,11 @@ fn frame_of(bytes: &[u8], code: u8) -> Result<Frame, Fault> {
         width: usize::from(u16::from_be_bytes([*w1, *w0])),
         height: usize::from(u16::from_be_bytes([*h1, *h0])),
         components: samplings.len(),
-        process: if code == 0xC2 { Process::Progressive } else { Process::Sequential },
+        process: if code == 0xC2 {
+            Process::Progressive
+        } else {
+            Process::Sequential
+        },
         sample_percent: 100 * blocks / (across * down),
     })
 }
@@ -218,10 +248,18 @@ mod tests {
 
     #[test]
     fn a_frame_tells_size_and_samples() {
-        let bytes = [8, 0x0B, 0xB8, 0x0F, 0xA0, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
+        let bytes = [
+            8, 0x0B, 0xB8, 0x0F, 0xA0, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1,
+        ];
         let frame = frame_of(&bytes, 0xC2).unwrap();
-        assert_eq!((frame.width, frame.height, frame.components), (4000, 3000, 3));
-        assert_eq!((frame.process, frame.sample_percent), (Process::Progressive, 150));
+        assert_eq!(
+            (frame.width, frame.height, frame.components),
+            (4000, 3000, 3)
+        );
+        assert_eq!(
+            (frame.process, frame.sample_percent),
+            (Process::Progressive, 150)
+        );
     }
 
     #[test]
@@ -234,7 +272,11 @@ mod tests {
         assert_eq!((frame.width, frame.height), (32, 16));
         assert_eq!(orientation, Orientation::Upright);
         for length in 0..bytes.len() - 24 {
-            assert_eq!(walk(&bytes[..length]).unwrap_err(), Fault::Truncated, "{length}");
+            assert_eq!(
+                walk(&bytes[..length]).unwrap_err(),
+                Fault::Truncated,
+                "{length}"
+            );
         }
     }
 }

@@ -30,8 +30,12 @@ pub fn of(reader: &mut impl BufRead, path: &Path) -> Result<Kind, Fault> {
         [b'B', b'M', ..] => Ok(Kind::Bmp),
         [b'P', b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n' | b'#', ..] => Ok(Kind::Pnm),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => Ok(Kind::Webp),
-        [b'%', b'P', b'D', b'F', ..] => Err(Fault::Pdf { command: pdf_command(path) }),
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Err(Fault::OtherFormat { kind: "HEIC or AVIF" }),
+        [b'%', b'P', b'D', b'F', ..] => Err(Fault::Pdf {
+            command: pdf_command(path),
+        }),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Err(Fault::OtherFormat {
+            kind: "HEIC or AVIF",
+        }),
         [b'G', b'I', b'F', b'8', ..] => Err(Fault::OtherFormat { kind: "GIF" }),
         _ => Err(Fault::NotAPicture),
     }
@@ -42,9 +46,17 @@ fn pdf_command(path: &Path) -> String {
     let quoted = |path: &Path| {
         let text = path.display().to_string();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+        if text.chars().all(plain) {
+            text
+        } else {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
     };
-    format!("pdftoppm -r 300 -png {} {}", quoted(path), quoted(&path.with_extension("")))
+    format!(
+        "pdftoppm -r 300 -png {} {}",
+        quoted(path),
+        quoted(&path.with_extension(""))
+    )
 }
 
 #[cfg(test)]

@@ -33,21 +33,24 @@ pub fn header(reader: impl BufRead + Seek) -> Result<Header, Fault> {
     let orientation = exif.map_or(Orientation::Upright, Orientation::of_exif_block);
     let (interlaced, pixel_bytes) = (info.interlaced, layout(&reader)?.pixel_bytes());
     let row_bytes = 4 * width * pixel_bytes + DECODER_BYTES;
-    Ok(Header { kind: Kind::Png, width, height, orientation, decode_bytes: [None; 4] }
-        .with_costs(|reduction| match (interlaced, reduction) {
-            (false, _) => Some(row_bytes as u64),
-            (true, 1) => {
-                let growth = pixel_bytes.saturating_sub(3) as u64 * width as u64 * height as u64;
-                Some(growth + row_bytes as u64)
-            }
-            (true, _) => None,
-        }))
+    Ok(Header {
+        kind: Kind::Png,
+        width,
+        height,
+        orientation,
+        decode_bytes: [None; 4],
+    }
+    .with_costs(|reduction| match (interlaced, reduction) {
+        (false, _) => Some(row_bytes as u64),
+        (true, 1) => {
+            let growth = pixel_bytes.saturating_sub(3) as u64 * width as u64 * height as u64;
+            Some(growth + row_bytes as u64)
+        }
+        (true, _) => None,
+    }))
 }
 
-pub fn decode(
-    reader: impl BufRead + Seek,
-    plan: Plan,
-) -> Result<(usize, usize, Vec<u8>), Fault> {
+pub fn decode(reader: impl BufRead + Seek, plan: Plan) -> Result<(usize, usize, Vec<u8>), Fault> {
     let mut reader = begin(reader)?;
     let (width, height) = (reader.info().width as usize, reader.info().height as usize);
     let layout = layout(&reader)?;
@@ -76,11 +79,20 @@ fn layout<R: BufRead + Seek>(reader: &Reader<R>) -> Result<Layout, Fault> {
         ColorType::GrayscaleAlpha => Channels::GreyAlpha,
         ColorType::Rgb => Channels::Rgb,
         ColorType::Rgba => Channels::Rgba,
-        ColorType::Indexed => return Err(Fault::Colours { found: "a palette".to_owned() }),
+        ColorType::Indexed => {
+            return Err(Fault::Colours {
+                found: "a palette".to_owned(),
+            });
+        }
     };
     match depth {
-        BitDepth::Eight => Ok(Layout { channels, depth: Depth::Eight }),
-        other => Err(Fault::Colours { found: format!("{other:?}") }),
+        BitDepth::Eight => Ok(Layout {
+            channels,
+            depth: Depth::Eight,
+        }),
+        other => Err(Fault::Colours {
+            found: format!("{other:?}"),
+        }),
     }
 }
 

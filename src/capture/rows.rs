@@ -28,8 +28,14 @@ pub enum Depth {
 }
 
 impl Layout {
-    pub const GREY: Self = Self { channels: Channels::Grey, depth: Depth::Eight };
-    pub const RGB: Self = Self { channels: Channels::Rgb, depth: Depth::Eight };
+    pub const GREY: Self = Self {
+        channels: Channels::Grey,
+        depth: Depth::Eight,
+    };
+    pub const RGB: Self = Self {
+        channels: Channels::Rgb,
+        depth: Depth::Eight,
+    };
 
     pub fn pixel_bytes(self) -> usize {
         let channels = match self.channels {
@@ -84,9 +90,22 @@ impl Rows {
     /// For a picture of `width` x `height` as stored.
     pub fn new(layout: Layout, width: usize, height: usize, reduction: usize) -> Self {
         let (out_width, out_height) = (width.div_ceil(reduction), height.div_ceil(reduction));
-        let sums = if reduction == 1 { Vec::new() } else { vec![0; 3 * out_width] };
+        let sums = if reduction == 1 {
+            Vec::new()
+        } else {
+            vec![0; 3 * out_width]
+        };
         let rgb = Vec::with_capacity(3 * out_width * out_height);
-        Self { layout, width, height, reduction, sums, summed_rows: 0, taken_rows: 0, rgb }
+        Self {
+            layout,
+            width,
+            height,
+            reduction,
+            sums,
+            summed_rows: 0,
+            taken_rows: 0,
+            rgb,
+        }
     }
 
     /// Takes the next row; what is beyond its width, and rows beyond the height, are left out.
@@ -96,7 +115,10 @@ impl Rows {
         }
         self.taken_rows += 1;
         let (layout, width) = (self.layout, self.width);
-        let pixels = row.chunks_exact(layout.pixel_bytes()).take(width).map(|p| layout.rgb(p));
+        let pixels = row
+            .chunks_exact(layout.pixel_bytes())
+            .take(width)
+            .map(|p| layout.rgb(p));
         if self.reduction == 1 {
             self.rgb.extend(pixels.flatten());
             return;
@@ -155,8 +177,12 @@ pub fn to_rgb_in_place(layout: Layout, pixel_count: usize, buffer: &mut Vec<u8>)
 mod tests {
     use super::*;
 
-    const LAYOUTS: [Channels; 4] =
-        [Channels::Grey, Channels::GreyAlpha, Channels::Rgb, Channels::Rgba];
+    const LAYOUTS: [Channels; 4] = [
+        Channels::Grey,
+        Channels::GreyAlpha,
+        Channels::Rgb,
+        Channels::Rgba,
+    ];
 
     #[test]
     fn in_place_gives_what_rows_give() {
@@ -176,7 +202,10 @@ mod tests {
 
     #[test]
     fn transparent_is_white() {
-        let layout = Layout { channels: Channels::Rgba, depth: Depth::Eight };
+        let layout = Layout {
+            channels: Channels::Rgba,
+            depth: Depth::Eight,
+        };
         assert_eq!(layout.rgb(&[10, 20, 30, 0]), [255; 3]);
         assert_eq!(layout.rgb(&[10, 20, 30, 255]), [10, 20, 30]);
     }

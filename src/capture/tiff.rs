@@ -24,7 +24,9 @@ impl From<TiffError> for Fault {
     fn from(error: TiffError) -> Self {
         match error {
             TiffError::IoError(error) => Self::of_io(&error),
-            TiffError::UnsupportedError(error) => Self::Colours { found: error.to_string() },
+            TiffError::UnsupportedError(error) => Self::Colours {
+                found: error.to_string(),
+            },
             TiffError::FormatError(error) => Self::damaged(error),
             TiffError::UsageError(error) => Self::damaged(error),
             TiffError::LimitsExceeded | TiffError::IntSizeError => {
@@ -57,8 +59,14 @@ pub fn header(reader: impl Read + Seek, page_index: Option<usize>) -> Result<Hea
     // A strip or a row of tiles, twice: as it is unpacked and as it is handed over.
     let beside = 2 * (chunk_height * page.row_bytes()) as u64 + 8 * width as u64 + DECODER_BYTES;
     let orientation = Orientation::of_exif(u32::from(orientation));
-    Ok(Header { kind: Kind::Tiff, width, height, orientation, decode_bytes: [None; 4] }
-        .with_costs(|_| Some(beside)))
+    Ok(Header {
+        kind: Kind::Tiff,
+        width,
+        height,
+        orientation,
+        decode_bytes: [None; 4],
+    }
+    .with_costs(|_| Some(beside)))
 }
 
 pub fn decode(
@@ -108,9 +116,14 @@ struct Page<R: Read + Seek> {
 enum Samples {
     Whole(Layout),
     /// Grey levels of fewer than 8 bits, packed.
-    Packed { bits: usize },
+    Packed {
+        bits: usize,
+    },
     /// Indices of 1 to 8 bits into colours.
-    Palette { bits: usize, colors: Vec<[u8; 3]> },
+    Palette {
+        bits: usize,
+        colors: Vec<[u8; 3]>,
+    },
 }
 
 impl<R: Read + Seek> Page<R> {
@@ -125,7 +138,12 @@ impl<R: Read + Seek> Page<R> {
         }
         let (width, height) = decoder.dimensions()?;
         let samples = Samples::of(&mut decoder)?;
-        Ok(Self { decoder, width: width as usize, height: height as usize, samples })
+        Ok(Self {
+            decoder,
+            width: width as usize,
+            height: height as usize,
+            samples,
+        })
     }
 
     fn row_bytes(&self) -> usize {
@@ -148,7 +166,8 @@ impl<R: Read + Seek> Page<R> {
             row_count = height as usize;
             let bytes = self.samples.row_bytes(width as usize);
             if only_one {
-                self.decoder.read_chunk_bytes(index, &mut band[..bytes * row_count])?;
+                self.decoder
+                    .read_chunk_bytes(index, &mut band[..bytes * row_count])?;
                 break;
             }
             let mut tile = vec![0; bytes * row_count];
@@ -166,29 +185,46 @@ impl Samples {
     fn of<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Self, Fault> {
         use tiff::ColorType::{Gray, GrayA, Palette, RGB, RGBA};
         let color = decoder.colortype()?;
-        let refused = || Fault::Colours { found: format!("{color:?}") };
+        let refused = || Fault::Colours {
+            found: format!("{color:?}"),
+        };
         let planes: Option<u16> = decoder.find_tag_unsigned(Tag::PlanarConfiguration)?;
         if planes.unwrap_or(CHUNKY) != CHUNKY {
-            return Err(Fault::Colours { found: "one plane a colour".to_owned() });
+            return Err(Fault::Colours {
+                found: "one plane a colour".to_owned(),
+            });
         }
         let formats: Option<Vec<u16>> = decoder.find_tag_unsigned_vec(Tag::SampleFormat)?;
         if formats.is_some_and(|formats| formats.iter().any(|&format| format != 1)) {
-            return Err(Fault::Colours { found: "signed or floating point numbers".to_owned() });
+            return Err(Fault::Colours {
+                found: "signed or floating point numbers".to_owned(),
+            });
         }
         let whole = |channels, bits| match bits {
-            8 => Ok(Self::Whole(Layout { channels, depth: Depth::Eight })),
-            16 => Ok(Self::Whole(Layout { channels, depth: Depth::Sixteen })),
+            8 => Ok(Self::Whole(Layout {
+                channels,
+                depth: Depth::Eight,
+            })),
+            16 => Ok(Self::Whole(Layout {
+                channels,
+                depth: Depth::Sixteen,
+            })),
             _ => Err(refused()),
         };
         match color {
-            Gray(bits @ (1 | 2 | 4)) => Ok(Self::Packed { bits: usize::from(bits) }),
+            Gray(bits @ (1 | 2 | 4)) => Ok(Self::Packed {
+                bits: usize::from(bits),
+            }),
             Gray(bits) => whole(Channels::Grey, bits),
             GrayA(bits) => whole(Channels::GreyAlpha, bits),
             RGB(bits) => whole(Channels::Rgb, bits),
             RGBA(bits) => whole(Channels::Rgba, bits),
             Palette(bits @ (1 | 2 | 4 | 8)) => {
                 let bits = usize::from(bits);
-                Ok(Self::Palette { bits, colors: colors(decoder, 1 << bits)? })
+                Ok(Self::Palette {
+                    bits,
+                    colors: colors(decoder, 1 << bits)?,
+                })
             }
             _ => Err(refused()),
         }
@@ -236,5 +272,7 @@ fn colors<R: Read + Seek>(decoder: &mut Decoder<R>, count: usize) -> Result<Vec<
     if values.len() < 3 * count {
         return Err(Fault::damaged("its palette is cut off"));
     }
-    Ok((0..count).map(|k| [0, 1, 2].map(|c| (values[c * count + k] >> 8) as u8)).collect())
+    Ok((0..count)
+        .map(|k| [0, 1, 2].map(|c| (values[c * count + k] >> 8) as u8))
+        .collect())
 }

@@ -43,7 +43,9 @@ impl Orientation {
         if block.len() > limits::EXIF_BYTES_MAX {
             return Self::Upright;
         }
-        let Ok(exif) = exif::Reader::new().read_raw(block.to_vec()) else { return Self::Upright };
+        let Ok(exif) = exif::Reader::new().read_raw(block.to_vec()) else {
+            return Self::Upright;
+        };
         let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY);
         Self::of_exif(field.and_then(|field| field.value.get_uint(0)).unwrap_or(1))
     }
@@ -78,7 +80,9 @@ pub fn upright(
         Orientation::Transversed => {
             return exchanged(width, height, &rgb, |x, y| (width - 1 - y, height - 1 - x));
         }
-        Orientation::TurnedLeft => return exchanged(width, height, &rgb, |x, y| (width - 1 - y, x)),
+        Orientation::TurnedLeft => {
+            return exchanged(width, height, &rgb, |x, y| (width - 1 - y, x));
+        }
     }
     (width, height, rgb)
 }
@@ -114,12 +118,21 @@ mod tests {
     #[track_caller]
     fn check(exif: u32, stored: &str, expected: &str) {
         let rows: Vec<&str> = stored.split(' ').collect();
-        let rgb: Vec<u8> = rows.concat().bytes().flat_map(|c| [c, c + 1, c + 2]).collect();
+        let rgb: Vec<u8> = rows
+            .concat()
+            .bytes()
+            .flat_map(|c| [c, c + 1, c + 2])
+            .collect();
         let orientation = Orientation::of_exif(exif);
         let (width, height, rgb) = upright(orientation, rows[0].len(), rows.len(), rgb);
-        assert!(rgb.chunks_exact(3).all(|p| p[1] == p[0] + 1 && p[2] == p[0] + 2));
+        assert!(
+            rgb.chunks_exact(3)
+                .all(|p| p[1] == p[0] + 1 && p[2] == p[0] + 2)
+        );
         let letters: String = rgb.chunks_exact(3).map(|p| char::from(p[0])).collect();
-        let found: Vec<&str> = (0..height).map(|y| &letters[y * width..(y + 1) * width]).collect();
+        let found: Vec<&str> = (0..height)
+            .map(|y| &letters[y * width..(y + 1) * width])
+            .collect();
         assert_eq!(found.join(" "), expected, "orientation {exif}");
     }
 
@@ -138,8 +151,14 @@ mod tests {
 
     #[test]
     fn an_exif_block_that_cannot_be_read_is_no_turn() {
-        assert_eq!(Orientation::of_exif_block(b"II*\0\xff\xff\xff\xff"), Orientation::Upright);
-        assert_eq!(Orientation::of_exif_block(&exif_block(6)), Orientation::TurnedRight);
+        assert_eq!(
+            Orientation::of_exif_block(b"II*\0\xff\xff\xff\xff"),
+            Orientation::Upright
+        );
+        assert_eq!(
+            Orientation::of_exif_block(&exif_block(6)),
+            Orientation::TurnedRight
+        );
     }
 
     fn exif_block(orientation: u8) -> Vec<u8> {

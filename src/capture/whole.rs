@@ -22,9 +22,15 @@ impl From<ImageError> for Fault {
                 let cut = std::error::Error::source(&error)
                     .and_then(|source| source.downcast_ref::<std::io::Error>())
                     .is_some_and(|source| source.kind() == std::io::ErrorKind::UnexpectedEof);
-                if cut { Self::Truncated } else { Self::damaged(error) }
+                if cut {
+                    Self::Truncated
+                } else {
+                    Self::damaged(error)
+                }
             }
-            ImageError::Unsupported(error) => Self::Colours { found: error.to_string() },
+            ImageError::Unsupported(error) => Self::Colours {
+                found: error.to_string(),
+            },
             ImageError::Limits(error) => Self::damaged(error),
             ImageError::Encoding(error) => Self::damaged(error),
             ImageError::Parameter(error) => Self::damaged(error),
@@ -32,26 +38,33 @@ impl From<ImageError> for Fault {
     }
 }
 
-pub fn header(
-    reader: impl BufRead + Seek,
-    kind: Kind,
-    file_bytes: u64,
-) -> Result<Header, Fault> {
+pub fn header(reader: impl BufRead + Seek, kind: Kind, file_bytes: u64) -> Result<Header, Fault> {
     let mut decoder = begin(reader, kind)?;
     let (width, height) = decoder.dimensions();
     let pixel_bytes = layout(decoder.color_type())?.pixel_bytes();
     let orientation = if kind == Kind::Webp {
         let exif = decoder.exif_metadata().ok().flatten();
-        exif.as_deref().map_or(Orientation::Upright, Orientation::of_exif_block)
+        exif.as_deref()
+            .map_or(Orientation::Upright, Orientation::of_exif_block)
     } else {
         Orientation::Upright
     };
     let pixel_count = u64::from(width) * u64::from(height);
     let growth = pixel_bytes.saturating_sub(3) as u64 * pixel_count;
-    let frame = if kind == Kind::Webp { WEBP_PIXEL_BYTES * pixel_count + file_bytes } else { 0 };
+    let frame = if kind == Kind::Webp {
+        WEBP_PIXEL_BYTES * pixel_count + file_bytes
+    } else {
+        0
+    };
     let (width, height) = (width as usize, height as usize);
-    Ok(Header { kind, width, height, orientation, decode_bytes: [None; 4] }
-        .with_costs(|reduction| (reduction == 1).then_some(growth + frame + DECODER_BYTES)))
+    Ok(Header {
+        kind,
+        width,
+        height,
+        orientation,
+        decode_bytes: [None; 4],
+    }
+    .with_costs(|reduction| (reduction == 1).then_some(growth + frame + DECODER_BYTES)))
 }
 
 pub fn decode(
@@ -94,7 +107,11 @@ fn layout(color: ColorType) -> Result<Layout, Fault> {
         ColorType::La16 => (Channels::GreyAlpha, Depth::Sixteen),
         ColorType::Rgb16 => (Channels::Rgb, Depth::Sixteen),
         ColorType::Rgba16 => (Channels::Rgba, Depth::Sixteen),
-        other => return Err(Fault::Colours { found: format!("{other:?}") }),
+        other => {
+            return Err(Fault::Colours {
+                found: format!("{other:?}"),
+            });
+        }
     };
     Ok(Layout { channels, depth })
 }

@@ -83,7 +83,11 @@ fn gain(text: &str) -> Result<f32, String> {
 
 fn within(text: &str, [min, max]: [f32; 2]) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (min..=max).contains(&value) { Ok(value) } else { Err(format!("{min} to {max}")) }
+    if (min..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{min} to {max}"))
+    }
 }
 
 impl DigitizeArguments {
@@ -110,7 +114,11 @@ impl DigitizeArguments {
             speed_mm_s: self.speed,
             gain_mm_mv: self.gain,
             layout: self.layout.clone(),
-            formats: self.formats().iter().map(|format| format.name().to_owned()).collect(),
+            formats: self
+                .formats()
+                .iter()
+                .map(|format| format.name().to_owned())
+                .collect(),
             overlay: self.overlay,
         }
     }
@@ -137,22 +145,37 @@ mod tests {
     #[test]
     fn the_defaults_are_csv_and_json_at_500_hz() {
         let given = parse("a.png --out o").unwrap().given();
-        assert_eq!((given.fs_hz, given.formats.join(" ").as_str()), (500.0, "csv json"));
-        assert_eq!((given.speed_mm_s, given.gain_mm_mv, given.layout), (None, None, None));
+        assert_eq!(
+            (given.fs_hz, given.formats.join(" ").as_str()),
+            (500.0, "csv json")
+        );
+        assert_eq!(
+            (given.speed_mm_s, given.gain_mm_mv, given.layout),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn formats_are_each_taken_once() {
-        let given = parse("a.png --out o --format json,native,wfdb,json").unwrap().given();
+        let given = parse("a.png --out o --format json,native,wfdb,json")
+            .unwrap()
+            .given();
         assert_eq!(given.formats, ["wfdb", "native", "json"]);
     }
 
     #[test]
     fn what_is_out_of_range_is_refused() {
         for wrong in [
-            "a.png", "--out o", "a.png --out o --fs 99", "a.png --out o --fs 1001",
-            "a.png --out o --speed 0", "a.png --out o --speed nan", "a.png --out o --gain -10",
-            "a.png --out o --format xml", "a.png --out o --threads 0", "a.png --out o --wrong",
+            "a.png",
+            "--out o",
+            "a.png --out o --fs 99",
+            "a.png --out o --fs 1001",
+            "a.png --out o --speed 0",
+            "a.png --out o --speed nan",
+            "a.png --out o --gain -10",
+            "a.png --out o --format xml",
+            "a.png --out o --threads 0",
+            "a.png --out o --wrong",
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }

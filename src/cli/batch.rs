@@ -24,8 +24,10 @@ pub fn digitize(arguments: &DigitizeArguments, heap: &Counting) -> Result<ExitSt
     let pages = capture::find(&arguments.pages);
     check_names(&pages, &formats)?;
     let nets = load(arguments)?;
-    std::fs::create_dir_all(&arguments.out)
-        .map_err(|error| UsageError::OutFolder { path: arguments.out.clone(), error })?;
+    std::fs::create_dir_all(&arguments.out).map_err(|error| UsageError::OutFolder {
+        path: arguments.out.clone(),
+        error,
+    })?;
     let used = |card: &crate::nn::Card| ModelUsed {
         name: card.name.clone(),
         sha256: card.sha256.clone(),
@@ -37,12 +39,20 @@ pub fn digitize(arguments: &DigitizeArguments, heap: &Counting) -> Result<ExitSt
         models: nets.cards().map(used).to_vec(),
         formats,
         out: arguments.out.clone(),
-        finish: if arguments.resume { Finish::Once } else { Finish::Again },
+        finish: if arguments.resume {
+            Finish::Once
+        } else {
+            Finish::Again
+        },
         budget: Budget::of_mib(arguments.memory_budget),
         thread_count: arguments.thread_count(),
         heap,
     };
-    let lines = if arguments.json { Lines::Json } else { Lines::None };
+    let lines = if arguments.json {
+        Lines::Json
+    } else {
+        Lines::None
+    };
     Ok(work_through(&desk, &pages, lines))
 }
 
@@ -59,7 +69,11 @@ fn check_names(
         }
         for format in formats {
             if let Err(reason) = format.check_id(id) {
-                return Err(UsageError::PageName { id: id.clone(), format: format.name(), reason });
+                return Err(UsageError::PageName {
+                    id: id.clone(),
+                    format: format.name(),
+                    reason,
+                });
             }
         }
     }
@@ -89,7 +103,9 @@ fn work_through(desk: &Desk, pages: &[Result<PageFile, Refused>], lines: Lines) 
         tally.count(&report.outcome);
         status = status.max(status_of(&report.outcome));
         if let Err(error) = console.ends(&report) {
-            console::complain(&format!("stdout: {error}; the rest of the pages is left undone"));
+            console::complain(&format!(
+                "stdout: {error}; the rest of the pages is left undone"
+            ));
             return status.max(ExitStatus::PagesFailed);
         }
     }
@@ -114,7 +130,11 @@ mod tests {
     use crate::deliver::format_named;
 
     fn page(id: &str, path: &str) -> Result<PageFile, Refused> {
-        Ok(PageFile { id: id.to_owned(), path: path.into(), page_index: None })
+        Ok(PageFile {
+            id: id.to_owned(),
+            path: path.into(),
+            page_index: None,
+        })
     }
 
     #[test]
@@ -130,6 +150,11 @@ mod tests {
         let wfdb = format_named("wfdb").unwrap();
         assert!(check_names(&[page("a b", "a b.png")], &[]).is_ok());
         let error = check_names(&[page("a b", "a b.png")], &[wfdb]).unwrap_err();
-        assert!(error.to_string().starts_with("\"a b\" cannot be written as wfdb"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("\"a b\" cannot be written as wfdb"),
+            "{error}"
+        );
     }
 }

@@ -14,7 +14,11 @@ pub struct Clock {
 
 impl Clock {
     pub fn start() -> Self {
-        Self { began: Instant::now(), running: None, times: Vec::new() }
+        Self {
+            began: Instant::now(),
+            running: None,
+            times: Vec::new(),
+        }
     }
 
     /// Ends the stage that runs and begins this one.
@@ -25,11 +29,16 @@ impl Clock {
 
     /// Ends the stage that runs, if there is one.
     pub fn end(&mut self) {
-        let Some((stage, began)) = self.running.take() else { return };
+        let Some((stage, began)) = self.running.take() else {
+            return;
+        };
         let seconds = began.elapsed().as_secs_f64();
         match self.times.iter_mut().find(|time| time.stage == stage) {
             Some(time) => time.seconds += seconds,
-            None => self.times.push(StageTime { stage: stage.to_owned(), seconds }),
+            None => self.times.push(StageTime {
+                stage: stage.to_owned(),
+                seconds,
+            }),
         }
     }
 

@@ -66,10 +66,16 @@ impl Console {
             let bar = ProgressBar::new(page_count as u64);
             let style = "{bar:32} {pos} of {len}  {eta} left  {msg}";
             // The template is ours; a bar in the default style is no worse.
-            bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()),
+            );
             bar
         });
-        Self { bar, lines, page_count }
+        Self {
+            bar,
+            lines,
+            page_count,
+        }
     }
 
     pub fn begins(&self, name: &str) {
@@ -103,7 +109,10 @@ impl Console {
             Outcome::Bug { reason } => {
                 format!("leadscan: {file}: a bug, please report it: {reason}")
             }
-            Outcome::Delivered { status: Status::Rejected, .. } => {
+            Outcome::Delivered {
+                status: Status::Rejected,
+                ..
+            } => {
                 format!("leadscan: {file}: rejected: {}", gravest(report))
             }
             Outcome::Skipped { .. } | Outcome::Delivered { .. } if self.page_count > 1 => {
@@ -112,7 +121,11 @@ impl Console {
             Outcome::Skipped { status } => format!("{file}: {}, finished before", name(*status)),
             Outcome::Delivered { status, layout } => {
                 let layout = layout.as_deref().unwrap_or("no layout");
-                format!("{file}: {}, {layout}, {:.1} s", name(*status), report.seconds)
+                format!(
+                    "{file}: {}, {layout}, {:.1} s",
+                    name(*status),
+                    report.seconds
+                )
             }
         })
     }
@@ -129,7 +142,14 @@ impl Console {
 }
 
 fn summary(page_count: usize, tally: &Tally, seconds: f64) -> String {
-    let Tally { ok, warning, rejected, failed, bugs, skipped } = tally;
+    let Tally {
+        ok,
+        warning,
+        rejected,
+        failed,
+        bugs,
+        skipped,
+    } = tally;
     let mut text = format!(
         "{page_count} pages: {ok} ok, {warning} with warnings, {rejected} rejected, {failed} failed"
     );
@@ -140,13 +160,19 @@ fn summary(page_count: usize, tally: &Tally, seconds: f64) -> String {
     }
     text.push_str(&format!("; {seconds:.1} s"));
     if let Some(resident) = memory::resident() {
-        text.push_str(&format!(", at most {} MiB", memory::in_mib(resident.peak_bytes)));
+        text.push_str(&format!(
+            ", at most {} MiB",
+            memory::in_mib(resident.peak_bytes)
+        ));
     }
     text
 }
 
 fn gravest(report: &PageReport) -> &str {
-    let reject = report.findings.iter().find(|finding| finding.severity == Severity::Reject);
+    let reject = report
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Reject);
     reject.map_or("no reason was given", |finding| &finding.message)
 }
 
@@ -176,7 +202,9 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn of(report: &'a PageReport) -> Self {
         let (outcome, status, layout, error) = match &report.outcome {
-            Outcome::Delivered { status, layout } => ("delivered", *status, layout.as_deref(), None),
+            Outcome::Delivered { status, layout } => {
+                ("delivered", *status, layout.as_deref(), None)
+            }
             Outcome::Skipped { status } => ("skipped", *status, None, None),
             Outcome::Failed { reason } => ("failed", Status::Rejected, None, Some(reason.as_str())),
             Outcome::Bug { reason } => ("bug", Status::Rejected, None, Some(reason.as_str())),
@@ -190,7 +218,11 @@ impl<'a> Line<'a> {
             findings: &report.findings,
             error,
             seconds: report.seconds,
-            files: report.files.iter().map(|path| path.display().to_string()).collect(),
+            files: report
+                .files
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
         }
     }
 }
@@ -209,13 +241,22 @@ mod tests {
     #[test]
     fn a_summary_counts_every_page() {
         let mut tally = Tally::default();
-        let delivered = |status| Outcome::Delivered { status, layout: None };
+        let delivered = |status| Outcome::Delivered {
+            status,
+            layout: None,
+        };
         for outcome in [
             delivered(Status::Ok),
             delivered(Status::Rejected),
-            Outcome::Skipped { status: Status::Warning },
-            Outcome::Failed { reason: String::new() },
-            Outcome::Bug { reason: String::new() },
+            Outcome::Skipped {
+                status: Status::Warning,
+            },
+            Outcome::Failed {
+                reason: String::new(),
+            },
+            Outcome::Bug {
+                reason: String::new(),
+            },
         ] {
             tally.count(&outcome);
         }

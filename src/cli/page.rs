@@ -45,7 +45,10 @@ pub struct Desk<'a> {
 /// How a page came out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    Delivered { status: Status, layout: Option<String> },
+    Delivered {
+        status: Status,
+        layout: Option<String>,
+    },
     /// An earlier run had finished it.
     Skipped { status: Status },
     /// It could not be read or written.
@@ -90,7 +93,9 @@ impl Desk<'_> {
         let mut account = self.account(&page.path, page.page_index);
         let macs = self.nets.macs_done();
         self.heap.forget_peak();
-        let worked = catch_unwind(AssertUnwindSafe(|| self.try_page(page, &mut account, &mut clock)));
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            self.try_page(page, &mut account, &mut clock)
+        }));
         let mut report = match worked {
             Ok(Ok(report)) => report,
             Ok(Err(error)) => {
@@ -103,7 +108,9 @@ impl Desk<'_> {
                 self.fail(id, &page.path, outcome, account)
             }
             Err(panic) => {
-                let outcome = Outcome::Bug { reason: panic_text(panic.as_ref()) };
+                let outcome = Outcome::Bug {
+                    reason: panic_text(panic.as_ref()),
+                };
                 account.work = self.work_done(&clock, macs);
                 self.fail(Some(page.id.clone()), &page.path, outcome, account)
             }
@@ -131,17 +138,37 @@ impl Desk<'_> {
         let overlay = self.draw(page, &image, &mut record, account, clock)?;
         drop(image);
         account.work = self.work_done(clock, macs);
-        let delivery = Delivery { id: &page.id, record: &record, account };
+        let delivery = Delivery {
+            id: &page.id,
+            record: &record,
+            account,
+        };
         let mut files = deliver::deliver(&delivery, &self.formats, &self.out)?;
         files.extend(overlay);
-        let Record { status, layout, findings, .. } = record;
+        let Record {
+            status,
+            layout,
+            findings,
+            ..
+        } = record;
         let report = self.report(page, Outcome::Delivered { status, layout });
-        Ok(PageReport { findings, files, ..report })
+        Ok(PageReport {
+            findings,
+            files,
+            ..report
+        })
     }
 
     fn report(&self, page: &PageFile, outcome: Outcome) -> PageReport {
         let (id, path) = (Some(page.id.clone()), page.path.clone());
-        PageReport { id, path, outcome, findings: Vec::new(), seconds: 0.0, files: Vec::new() }
+        PageReport {
+            id,
+            path,
+            outcome,
+            findings: Vec::new(),
+            seconds: 0.0,
+            files: Vec::new(),
+        }
     }
 
     /// The status that an earlier run gave this very page, if its files are all there.
@@ -155,7 +182,12 @@ impl Desk<'_> {
         let due = |format: &&dyn Format| {
             finished.status != Status::Rejected || format.holds() == deliver::Holds::Report
         };
-        let mut endings = self.formats.iter().copied().filter(due).flat_map(Format::endings);
+        let mut endings = self
+            .formats
+            .iter()
+            .copied()
+            .filter(due)
+            .flat_map(Format::endings);
         let complete = endings.all(|ending| there(ending));
         (complete && (!self.given.overlay || there(OVERLAY_ENDING))).then_some(finished.status)
     }
@@ -164,7 +196,10 @@ impl Desk<'_> {
     fn read(&self, page: &PageFile, account: &mut Account) -> Result<RawImage, PageError> {
         let header = capture::header(page)?;
         let plan = header.plan(self.room_bytes(), self.digitize_bytes());
-        let plan = plan.map_err(|fault| Refused { path: page.path.clone(), fault })?;
+        let plan = plan.map_err(|fault| Refused {
+            path: page.path.clone(),
+            fault,
+        })?;
         account.source.reduction = Some(plan.reduction);
         Ok(capture::decode(page, &header, plan)?)
     }
@@ -198,19 +233,33 @@ impl Desk<'_> {
         }
         clock.begin("overlay");
         let needed = deliver::overlay_bytes(image, record);
-        if let Err(over) = self.budget.admit("the overlay", needed, self.resident_bytes()) {
-            record.findings.push(Finding::new(Severity::Note, "no_overlay", None, over.to_string()));
+        if let Err(over) = self
+            .budget
+            .admit("the overlay", needed, self.resident_bytes())
+        {
+            record.findings.push(Finding::new(
+                Severity::Note,
+                "no_overlay",
+                None,
+                over.to_string(),
+            ));
             deliver::remove_overlay(&page.id, &self.out)?;
             return Ok(None);
         }
-        let delivery = Delivery { id: &page.id, record, account };
+        let delivery = Delivery {
+            id: &page.id,
+            record,
+            account,
+        };
         let path = deliver::deliver_overlay(&delivery, image, &self.out)?;
         clock.end();
         Ok(Some(path))
     }
 
     fn account(&self, path: &Path, page_index: Option<usize>) -> Account {
-        let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let file = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         Account {
             source: Source {
                 file: file.unwrap_or_default(),
@@ -243,7 +292,14 @@ impl Desk<'_> {
         let stem = refused.path.file_stem().and_then(|stem| stem.to_str());
         let id = stem.filter(|_| refused.path.is_file()).map(str::to_owned);
         let account = self.account(&refused.path, None);
-        self.fail(id, &refused.path, Outcome::Failed { reason: refused.to_string() }, account)
+        self.fail(
+            id,
+            &refused.path,
+            Outcome::Failed {
+                reason: refused.to_string(),
+            },
+            account,
+        )
     }
 
     /// Writes the report of a page without a record, if there is a file to speak of, and removes
@@ -266,7 +322,11 @@ impl Desk<'_> {
         let record = self.empty_record(Finding::new(Severity::Reject, code, None, reason));
         let mut files = Vec::new();
         if let Some(id) = id.as_deref().filter(|_| path.is_file()) {
-            let delivery = Delivery { id, record: &record, account: &account };
+            let delivery = Delivery {
+                id,
+                record: &record,
+                account: &account,
+            };
             let written = deliver::remove_overlay(id, &self.out)
                 .and_then(|()| deliver::deliver(&delivery, &self.formats, &self.out));
             match written {
@@ -276,7 +336,14 @@ impl Desk<'_> {
             }
         }
         let findings = record.findings;
-        PageReport { id, path: path.to_owned(), outcome, findings, seconds: 0.0, files }
+        PageReport {
+            id,
+            path: path.to_owned(),
+            outcome,
+            findings,
+            seconds: 0.0,
+            files,
+        }
     }
 
     fn empty_record(&self, finding: Finding) -> Record {
@@ -298,5 +365,7 @@ impl Desk<'_> {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic")
+        .to_owned()
 }

@@ -65,4 +65,3 @@ pub struct Account {
     /// Why there is no record, in words; the page could not be read or the program failed.
     pub error: Option<String>,
 }
-

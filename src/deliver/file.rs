@@ -18,9 +18,15 @@ pub fn write_whole(
     if let Err(error) = written {
         // The draft may not be there; what matters is the error that led here.
         let _ = std::fs::remove_file(&draft);
-        return Err(DeliverError::Write { path: path.to_owned(), error });
+        return Err(DeliverError::Write {
+            path: path.to_owned(),
+            error,
+        });
     }
-    sync_folder_of(path).map_err(|error| DeliverError::Write { path: path.to_owned(), error })
+    sync_folder_of(path).map_err(|error| DeliverError::Write {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// Removes the file at `path`, if there is one.
@@ -30,12 +36,18 @@ pub fn remove(path: &Path) -> Result<(), DeliverError> {
         Err(error) => Err(error),
         Ok(()) => sync_folder_of(path),
     };
-    removed.map_err(|error| DeliverError::Remove { path: path.to_owned(), error })
+    removed.map_err(|error| DeliverError::Remove {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// In the same folder, hidden, and never taken for a page or a record.
 fn draft_path(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy())
+        .unwrap_or_default();
     path.with_file_name(format!(".{name}.{}.draft", std::process::id()))
 }
 
@@ -62,7 +74,9 @@ mod tests {
 
     fn names_in(folder: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(folder).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     #[test]
@@ -74,7 +88,12 @@ mod tests {
             out.write_all(b"sec")?;
             Err(std::io::Error::other("the disk is full"))
         });
-        assert!(error.unwrap_err().to_string().ends_with("a.csv cannot be written: the disk is full"));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .ends_with("a.csv cannot be written: the disk is full")
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         assert_eq!(names_in(folder.path()), ["a.csv"]);
     }

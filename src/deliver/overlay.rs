@@ -82,7 +82,11 @@ pub fn draw(image: &RawImage, record: &Record, id: &str) -> RgbImage {
     let view = View::of(image);
     let text_px = (view.canvas_width as f32 / 100.0).max(12.0);
     let letter_px = text_px * stroke::ADVANCE / stroke::CAPITAL_HEIGHT;
-    let heading = headings(record, id, (view.canvas_width as f32 / letter_px) as usize - 2);
+    let heading = headings(
+        record,
+        id,
+        (view.canvas_width as f32 / letter_px) as usize - 2,
+    );
     let heading_height = (heading.len() as f32 * 1.6 * text_px + text_px) as usize;
     let strip = Strip::of(record, view.canvas_width);
     let strip_height = strip.as_ref().map_or(0, |strip| strip.height_px);
@@ -119,11 +123,18 @@ fn headings(record: &Record, id: &str, columns: usize) -> Vec<(String, Rgb<u8>)>
         };
         lines.push((format!("{grave}: {}", finding.message), BLACK));
     }
-    if let Some(more) = findings.len().checked_sub(FINDINGS_MAX).filter(|&more| more > 0) {
+    if let Some(more) = findings
+        .len()
+        .checked_sub(FINDINGS_MAX)
+        .filter(|&more| more > 0)
+    {
         lines.push((format!("and {more} more"), BLACK));
     }
     let wrap = |(line, color): (String, Rgb<u8>)| {
-        wrapped(&line, columns).into_iter().map(move |part| (part, color)).collect::<Vec<_>>()
+        wrapped(&line, columns)
+            .into_iter()
+            .map(move |part| (part, color))
+            .collect::<Vec<_>>()
     };
     lines.into_iter().flat_map(wrap).collect()
 }
@@ -159,10 +170,17 @@ impl View {
     fn of(image: &RawImage) -> Self {
         let (width, height) = (image.width() as f32, image.height() as f32);
         let across = limits::OVERLAY_WIDTH_PX_MAX as f32 / width;
-        let scale = across.min(limits::OVERLAY_HEIGHT_PX_MAX as f32 / height).min(1.0);
+        let scale = across
+            .min(limits::OVERLAY_HEIGHT_PX_MAX as f32 / height)
+            .min(1.0);
         let side = |length: f32| (length * scale).floor().max(1.0) as usize;
         let (width, height) = (side(width), side(height));
-        Self { scale, width, height, canvas_width: width.max(WIDTH_PX_MIN) }
+        Self {
+            scale,
+            width,
+            height,
+            canvas_width: width.max(WIDTH_PX_MIN),
+        }
     }
 
     /// Each canvas pixel is the mean of the page pixels it covers.
@@ -202,13 +220,25 @@ fn draw_record(canvas: &mut RgbImage, record: &Record, view: &View, top: f32) {
     }
     for trace in &record.traces {
         let corner = place(trace.corners_px[0]);
-        write_text(canvas, trace.lead.name(), [corner[0] + 3.0, corner[1] + 4.0], 14.0, PANEL);
+        write_text(
+            canvas,
+            trace.lead.name(),
+            [corner[0] + 3.0, corner[1] + 4.0],
+            14.0,
+            PANEL,
+        );
     }
     for label in &record.labels {
         let corners = label.corners_px.map(place);
         draw_outline(canvas, corners, LABEL);
         let text = format!("{} {:.2}", label.class, label.score);
-        write_text(canvas, &text, [corners[3][0], corners[3][1] + 4.0], 12.0, LABEL);
+        write_text(
+            canvas,
+            &text,
+            [corners[3][0], corners[3][1] + 4.0],
+            12.0,
+            LABEL,
+        );
     }
 }
 
@@ -229,7 +259,12 @@ impl Strip {
         let px_per_mm = width_px as f32 / (NAME_MM + duration_s * MM_A_SECOND);
         let row_px = ROW_MM * px_per_mm;
         let height_px = (row_px * Lead::TWELVE.len() as f32).ceil() as usize;
-        Some(Self { px_per_mm, duration_s, row_px, height_px })
+        Some(Self {
+            px_per_mm,
+            duration_s,
+            row_px,
+            height_px,
+        })
     }
 
     fn draw(&self, canvas: &mut RgbImage, record: &Record, top: f32) {
@@ -239,7 +274,13 @@ impl Strip {
             let zero = top + (index as f32 + 0.5) * self.row_px;
             let color = if twelve.has(index) { SIGNAL } else { COARSE };
             let size = 3.5 * self.px_per_mm;
-            write_text(canvas, lead.name(), [self.px_per_mm, zero - size / 2.0], size, color);
+            write_text(
+                canvas,
+                lead.name(),
+                [self.px_per_mm, zero - size / 2.0],
+                size,
+                color,
+            );
             self.draw_lead(canvas, &twelve, index, zero, top);
         }
     }
@@ -271,7 +312,10 @@ impl Strip {
             let here = sample.map(|millivolt| {
                 let seconds = row as f32 / twelve.rate_hz() as f32;
                 let x = (NAME_MM + seconds * MM_A_SECOND) * self.px_per_mm;
-                [x, (zero - millivolt * MM_A_MILLIVOLT * self.px_per_mm).clamp(top, bottom)]
+                [
+                    x,
+                    (zero - millivolt * MM_A_MILLIVOLT * self.px_per_mm).clamp(top, bottom),
+                ]
             });
             if let (Some(from), Some(to)) = (last, here) {
                 draw_stroke(canvas, from, to, SIGNAL);
@@ -298,13 +342,7 @@ fn draw_stroke(canvas: &mut RgbImage, from: [f32; 2], to: [f32; 2], color: Rgb<u
 }
 
 /// Writes `text` with capitals `height_px` high, their upper left corner at `place`.
-fn write_text(
-    canvas: &mut RgbImage,
-    text: &str,
-    place: [f32; 2],
-    height_px: f32,
-    color: Rgb<u8>,
-) {
+fn write_text(canvas: &mut RgbImage, text: &str, place: [f32; 2], height_px: f32, color: Rgb<u8>) {
     let unit = height_px / stroke::CAPITAL_HEIGHT;
     for (k, character) in text.chars().enumerate() {
         let left = place[0] + k as f32 * stroke::ADVANCE * unit;
@@ -316,7 +354,12 @@ fn write_text(
             for pair in points.windows(2) {
                 let (from, to) = (set(pair[0]), set(pair[1]));
                 draw_stroke(canvas, from, to, color);
-                draw_stroke(canvas, [from[0] + 1.0, from[1]], [to[0] + 1.0, to[1]], color);
+                draw_stroke(
+                    canvas,
+                    [from[0] + 1.0, from[1]],
+                    [to[0] + 1.0, to[1]],
+                    color,
+                );
             }
         }
     }
@@ -339,7 +382,11 @@ mod tests {
     #[test]
     fn an_overlay_shows_page_traces_and_strip() {
         let samples: Vec<_> = (0..1250).map(|k| Some((k as f32 / 40.0).sin())).collect();
-        let record = record(500.0, 2.5, vec![trace(Lead::V1, Role::Panel, 0.0, &samples)]);
+        let record = record(
+            500.0,
+            2.5,
+            vec![trace(Lead::V1, Role::Panel, 0.0, &samples)],
+        );
         let canvas = draw(&page(400, 300), &record, "a");
         assert_eq!(canvas.width() as usize, WIDTH_PX_MIN);
         assert!(canvas.height() > 300 + 1000);
@@ -354,7 +401,9 @@ mod tests {
         record.status = Status::Rejected;
         record.layout = None;
         let reason = "no labels were found".to_owned();
-        record.findings.push(Finding::new(Severity::Reject, "no_labels", None, reason));
+        record
+            .findings
+            .push(Finding::new(Severity::Reject, "no_labels", None, reason));
         let canvas = draw(&page(400, 300), &record, "a");
         assert!(canvas.height() < 400);
         assert!(has(&canvas, BLACK) && !has(&canvas, COARSE));

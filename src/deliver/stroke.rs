@@ -133,10 +133,16 @@ mod tests {
         for character in ' '..='~' {
             let glyph = glyph(character);
             assert!(glyph.is_empty() == (character == ' '), "{character}");
-            assert!(character == '\u{7f}' || glyph != super::glyph('\u{e9}'), "{character}");
+            assert!(
+                character == '\u{7f}' || glyph != super::glyph('\u{e9}'),
+                "{character}"
+            );
             for stroke in glyph.split_ascii_whitespace() {
                 let digits = stroke.bytes().all(|b| b.is_ascii_digit());
-                assert!(digits && stroke.len() % 2 == 0 && stroke.len() >= 4, "{character}: {stroke}");
+                assert!(
+                    digits && stroke.len() % 2 == 0 && stroke.len() >= 4,
+                    "{character}: {stroke}"
+                );
             }
             for [x, y] in strokes(character).flatten() {
                 assert!(x <= 4.0 && y <= 8.0, "{character}: {x} {y}");

@@ -31,14 +31,22 @@ impl<'a> Twelve<'a> {
         let column = |lead: Lead, sign: f32| {
             record.lead(lead).map(|trace| {
                 let first_row = (f64::from(trace.start.0) * rate_hz).round() as i64;
-                Column { trace, first_row, sign }
+                Column {
+                    trace,
+                    first_row,
+                    sign,
+                }
             })
         };
         let columns = Lead::TWELVE.map(|lead| match lead {
             Lead::Avr => column(lead, 1.0).or_else(|| column(Lead::MinusAvr, -1.0)),
             _ => column(lead, 1.0),
         });
-        Self { columns, row_count: row_count(record), rate_hz }
+        Self {
+            columns,
+            row_count: row_count(record),
+            rate_hz,
+        }
     }
 
     pub fn row_count(&self) -> usize {
@@ -77,7 +85,11 @@ fn row_count(record: &Record) -> usize {
 /// Refuses a record of more rows than are ever written.
 pub fn check_length(record: &Record) -> Result<(), DeliverError> {
     let (found, max) = (row_count(record), limits::ROWS_MAX);
-    if found > max { Err(DeliverError::TooLong { found, max }) } else { Ok(()) }
+    if found > max {
+        Err(DeliverError::TooLong { found, max })
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -128,8 +140,17 @@ pub mod tests {
 
     #[test]
     fn a_panel_lies_at_its_start() {
-        let panel = trace(Lead::V2, Role::Panel, 0.02, &[Some(1.0), None, Some(-0.5), Some(9.0)]);
-        check(vec![panel], Lead::V2, &[None, None, Some(1.0), None, Some(-0.5)]);
+        let panel = trace(
+            Lead::V2,
+            Role::Panel,
+            0.02,
+            &[Some(1.0), None, Some(-0.5), Some(9.0)],
+        );
+        check(
+            vec![panel],
+            Lead::V2,
+            &[None, None, Some(1.0), None, Some(-0.5)],
+        );
     }
 
     #[test]
@@ -142,20 +163,42 @@ pub mod tests {
     #[test]
     fn minus_avr_is_turned_over() {
         let minus = trace(Lead::MinusAvr, Role::Panel, 0.0, &[Some(1.0), Some(-2.0)]);
-        check(vec![minus.clone()], Lead::Avr, &[Some(-1.0), Some(2.0), None, None, None]);
+        check(
+            vec![minus.clone()],
+            Lead::Avr,
+            &[Some(-1.0), Some(2.0), None, None, None],
+        );
         let plus = trace(Lead::Avr, Role::Panel, 0.0, &[Some(0.25)]);
-        check(vec![minus, plus], Lead::Avr, &[Some(0.25), None, None, None, None]);
+        check(
+            vec![minus, plus],
+            Lead::Avr,
+            &[Some(0.25), None, None, None, None],
+        );
     }
 
     #[test]
     fn what_is_no_number_or_before_the_edge_is_missing() {
-        let early = trace(Lead::I, Role::Panel, -0.01, &[Some(1.0), Some(f32::NAN), Some(3.0)]);
+        let early = trace(
+            Lead::I,
+            Role::Panel,
+            -0.01,
+            &[Some(1.0), Some(f32::NAN), Some(3.0)],
+        );
         check(vec![early], Lead::I, &[None, Some(3.0), None, None, None]);
     }
 
     #[test]
     fn a_record_too_long_is_refused() {
         let error = check_length(&record(1000.0, 1e6, Vec::new())).unwrap_err();
-        assert!(matches!(error, DeliverError::TooLong { max: limits::ROWS_MAX, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                DeliverError::TooLong {
+                    max: limits::ROWS_MAX,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 }

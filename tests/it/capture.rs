@@ -54,7 +54,12 @@ fn read_page(page: &PageFile) -> Result<RawImage, Fault> {
 fn check_pixels(found: &RawImage, expected: &RgbImage, off_max: u8) {
     let (width, height) = (expected.width() as usize, expected.height() as usize);
     assert_eq!((found.width(), found.height()), (width, height));
-    let off = found.rgb().iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
+    let off = found
+        .rgb()
+        .iter()
+        .zip(expected.as_raw())
+        .map(|(a, b)| a.abs_diff(*b))
+        .max();
     assert!(off.unwrap() <= off_max, "off by {off:?}");
 }
 
@@ -90,12 +95,24 @@ fn grey_alpha_and_16_bits_become_rgb_of_8_bits() {
         (DynamicImage::from(color.to_luma16()), &grey),
         (DynamicImage::from(color.to_luma_alpha8()), &grey),
     ] {
-        check_pixels(&read(&encoded(&picture, ImageFormat::Png)).unwrap(), expected, 1);
+        check_pixels(
+            &read(&encoded(&picture, ImageFormat::Png)).unwrap(),
+            expected,
+            1,
+        );
         if !matches!(picture, DynamicImage::ImageLumaA8(_)) {
-            check_pixels(&read(&encoded(&picture, ImageFormat::Tiff)).unwrap(), expected, 1);
+            check_pixels(
+                &read(&encoded(&picture, ImageFormat::Tiff)).unwrap(),
+                expected,
+                1,
+            );
         }
     }
-    check_pixels(&read(&encoded(&color.to_luma8().into(), ImageFormat::Jpeg)).unwrap(), &grey, 60);
+    check_pixels(
+        &read(&encoded(&color.to_luma8().into(), ImageFormat::Jpeg)).unwrap(),
+        &grey,
+        60,
+    );
 }
 
 #[test]
@@ -115,7 +132,11 @@ fn what_other_programs_write_is_read() {
         ("cmyk.jpg", &page, 120),
     ] {
         let found = read_page(&only_page(&folder.join(name)));
-        check_pixels(&found.unwrap_or_else(|fault| panic!("{name}: {fault}")), expected, off_max);
+        check_pixels(
+            &found.unwrap_or_else(|fault| panic!("{name}: {fault}")),
+            expected,
+            off_max,
+        );
     }
 }
 
@@ -126,7 +147,11 @@ fn exif_orientation_is_respected() {
     let stored = DynamicImage::from(upright.clone()).rotate270();
     for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
         let found = read(&with_orientation(&stored, format, 6)).unwrap();
-        check_pixels(&found, &upright, if format == ImageFormat::Jpeg { 120 } else { 0 });
+        check_pixels(
+            &found,
+            &upright,
+            if format == ImageFormat::Jpeg { 120 } else { 0 },
+        );
     }
 }
 
@@ -192,12 +217,22 @@ fn folder_of(names: &[&str]) -> TempDir {
 
 fn names(found: &[Result<PageFile, leadscan::capture::Refused>]) -> Vec<String> {
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-    found.iter().map(|page| name(&page.as_ref().unwrap().path)).collect()
+    found
+        .iter()
+        .map(|page| name(&page.as_ref().unwrap().path))
+        .collect()
 }
 
 #[test]
 fn a_folder_is_its_pages_by_name() {
-    let folder = folder_of(&["b.PNG", "a.jpg", "c.tif", "notes.txt", "a.overlay.png", "._a.jpg"]);
+    let folder = folder_of(&[
+        "b.PNG",
+        "a.jpg",
+        "c.tif",
+        "notes.txt",
+        "a.overlay.png",
+        "._a.jpg",
+    ]);
     std::fs::create_dir(folder.path().join("d.png")).unwrap();
     let found = find(&[folder.path().to_owned()]);
     assert_eq!(names(&found), ["a.jpg", "b.PNG", "c.tif"]);
@@ -206,7 +241,10 @@ fn a_folder_is_its_pages_by_name() {
 #[test]
 fn a_pdf_is_listed_unless_its_pages_lie_beside_it() {
     let folder = folder_of(&["a.pdf", "a-1.png", "b.pdf"]);
-    assert_eq!(names(&find(&[folder.path().to_owned()])), ["a-1.png", "b.pdf"]);
+    assert_eq!(
+        names(&find(&[folder.path().to_owned()])),
+        ["a-1.png", "b.pdf"]
+    );
 }
 
 #[test]
@@ -214,7 +252,11 @@ fn a_folder_without_pages_is_refused() {
     let folder = folder_of(&["notes.txt"]);
     let refused = find(&[folder.path().to_owned()]).remove(0).unwrap_err();
     assert_eq!(refused.fault, Fault::NoPages);
-    assert!(refused.to_string().starts_with(&folder.path().display().to_string()));
+    assert!(
+        refused
+            .to_string()
+            .starts_with(&folder.path().display().to_string())
+    );
 }
 
 #[test]
@@ -222,9 +264,15 @@ fn what_is_no_picture_is_refused_with_the_reason() {
     assert_eq!(read(b"").unwrap_err(), Fault::Empty);
     assert_eq!(read(b"hello").unwrap_err(), Fault::NotAPicture);
     assert!(matches!(read(b"%PDF-1.7").unwrap_err(), Fault::Pdf { .. }));
-    assert!(matches!(read(b"GIF89a").unwrap_err(), Fault::OtherFormat { .. }));
+    assert!(matches!(
+        read(b"GIF89a").unwrap_err(),
+        Fault::OtherFormat { .. }
+    ));
     let missing = only_page(Path::new("/nowhere/page.png"));
-    assert!(matches!(read_page(&missing).unwrap_err(), Fault::Unreadable { .. }));
+    assert!(matches!(
+        read_page(&missing).unwrap_err(),
+        Fault::Unreadable { .. }
+    ));
 }
 
 /// A PNG whose header says so many pixels, with the right checksum.
@@ -242,13 +290,24 @@ fn a_header_of_100_000_x_100_000_px_is_refused_before_anything_is_made() {
     let mut bmp = encoded(&page(96, 72).into(), ImageFormat::Bmp);
     bmp[18..22].copy_from_slice(&100_000_u32.to_le_bytes());
     bmp[22..26].copy_from_slice(&100_000_u32.to_le_bytes());
-    for bytes in [png_of_size(100_000, 100_000), bmp, b"P6\n100000 100000\n255\n".to_vec()] {
+    for bytes in [
+        png_of_size(100_000, 100_000),
+        bmp,
+        b"P6\n100000 100000\n255\n".to_vec(),
+    ] {
         let fault = read(&bytes).unwrap_err();
         let refused = matches!(fault, Fault::TooLarge { .. } | Fault::Size(_));
         assert!(refused || matches!(fault, Fault::Damaged { .. }), "{fault}");
     }
     let fault = read(&png_of_size(100_000, 100_000)).unwrap_err();
-    assert_eq!(fault, Fault::TooLarge { width: 100_000, height: 100_000, px_max: 16_000_000 });
+    assert_eq!(
+        fault,
+        Fault::TooLarge {
+            width: 100_000,
+            height: 100_000,
+            px_max: 16_000_000
+        }
+    );
 }
 
 #[test]
@@ -260,8 +319,10 @@ fn a_picture_too_small_for_an_ecg_is_refused() {
 /// The pictures that damage is tried on.
 fn samples() -> Vec<(String, Vec<u8>)> {
     let page = DynamicImage::from(page(96, 72));
-    let mut samples: Vec<_> =
-        LOSSLESS.iter().map(|&f| (format!("{f:?}"), encoded(&page, f))).collect();
+    let mut samples: Vec<_> = LOSSLESS
+        .iter()
+        .map(|&f| (format!("{f:?}"), encoded(&page, f)))
+        .collect();
     samples.push(("Jpeg".to_owned(), encoded(&page, ImageFormat::Jpeg)));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats");
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -292,7 +353,11 @@ fn a_file_that_was_cut_off_is_refused_or_was_whole_already() {
             let length = seeded.below(bytes.len());
             if let Ok(found) = read(&bytes[..length]) {
                 let same = found.rgb() == whole.rgb();
-                assert!(same, "{name} cut to {length} of {} reads as another page", bytes.len());
+                assert!(
+                    same,
+                    "{name} cut to {length} of {} reads as another page",
+                    bytes.len()
+                );
             }
         }
     }
@@ -307,7 +372,10 @@ fn flipped_bits_never_panic_and_never_make_a_picture_grow() {
             let bit = seeded.below(8 * bytes.len());
             damaged[bit / 8] ^= 1 << (bit % 8);
             if let Ok(found) = read(&damaged) {
-                assert!(found.width() * found.height() <= 16_000_000, "{name}, bit {bit}");
+                assert!(
+                    found.width() * found.height() <= 16_000_000,
+                    "{name}, bit {bit}"
+                );
             }
         }
     }
@@ -316,8 +384,11 @@ fn flipped_bits_never_panic_and_never_make_a_picture_grow() {
 #[test]
 fn a_page_too_large_is_read_at_half_size() {
     let large = page(6000, 4000);
-    for (format, off_max) in [(ImageFormat::Jpeg, 120), (ImageFormat::Png, 0), (ImageFormat::Tiff, 0)]
-    {
+    for (format, off_max) in [
+        (ImageFormat::Jpeg, 120),
+        (ImageFormat::Png, 0),
+        (ImageFormat::Tiff, 0),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page");
         std::fs::write(&path, encoded(&large.clone().into(), format)).unwrap();
@@ -330,7 +401,14 @@ fn a_page_too_large_is_read_at_half_size() {
         check_pixels(&found, &expected, off_max);
     }
     let fault = read(&encoded(&large.into(), ImageFormat::Bmp)).unwrap_err();
-    assert_eq!(fault, Fault::TooLarge { width: 6000, height: 4000, px_max: 16_000_000 });
+    assert_eq!(
+        fault,
+        Fault::TooLarge {
+            width: 6000,
+            height: 4000,
+            px_max: 16_000_000
+        }
+    );
 }
 
 #[test]

@@ -8,7 +8,11 @@ use tempfile::TempDir;
 
 fn leadscan(folder: &TempDir, words: &[&str]) -> Output {
     let program = env!("CARGO_BIN_EXE_leadscan");
-    Command::new(program).current_dir(folder).args(words).output().unwrap()
+    Command::new(program)
+        .current_dir(folder)
+        .args(words)
+        .output()
+        .unwrap()
 }
 
 fn folder_of(files: &[(&str, &[u8])]) -> TempDir {
@@ -42,7 +46,9 @@ fn json(path: &Path) -> serde_json::Value {
 fn blank_png() -> Vec<u8> {
     let picture = image::RgbImage::from_pixel(320, 240, image::Rgb([240; 3]));
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
     bytes.into_inner()
 }
 
@@ -51,15 +57,34 @@ fn usage_errors_end_with_2_and_touch_nothing() {
     let folder = folder_of(&[("a/x.png", b"?"), ("b/x.jpg", b"?"), ("page 1.png", b"?")]);
     check(&leadscan(&folder, &[]), 2, &["Usage"]);
     check(&leadscan(&folder, &["digitize", "a/x.png"]), 2, &["--out"]);
-    check(&leadscan(&folder, &["digitize", "a/x.png", "--out", "o", "--fs", "50"]), 2, &["--fs"]);
+    check(
+        &leadscan(
+            &folder,
+            &["digitize", "a/x.png", "--out", "o", "--fs", "50"],
+        ),
+        2,
+        &["--fs"],
+    );
     let same = leadscan(&folder, &["digitize", "a", "b", "--out", "o"]);
-    check(&same, 2, &["a/x.png", "b/x.jpg", "would both be written as \"x\""]);
-    let name = leadscan(&folder, &["digitize", "page 1.png", "--out", "o", "--format", "wfdb"]);
+    check(
+        &same,
+        2,
+        &["a/x.png", "b/x.jpg", "would both be written as \"x\""],
+    );
+    let name = leadscan(
+        &folder,
+        &["digitize", "page 1.png", "--out", "o", "--format", "wfdb"],
+    );
     check(&name, 2, &["\"page 1\" cannot be written as wfdb"]);
-    let resume =
-        leadscan(&folder, &["digitize", "a", "--out", "o", "--format", "csv", "--resume"]);
+    let resume = leadscan(
+        &folder,
+        &["digitize", "a", "--out", "o", "--format", "csv", "--resume"],
+    );
     check(&resume, 2, &["add json to --format"]);
-    let models = leadscan(&folder, &["digitize", "a", "--out", "o", "--models", "none"]);
+    let models = leadscan(
+        &folder,
+        &["digitize", "a", "--out", "o", "--models", "none"],
+    );
     check(&models, 2, &["--models", "none/labels.onnx"]);
     assert!(!exists(&folder, "o"));
 }
@@ -74,7 +99,10 @@ fn every_broken_page_is_named_with_its_reason_and_reported() {
         ("in/huge.ppm", b"P6\n100000 100000\n255\n"),
         ("none/notes.txt", b""),
     ]);
-    let output = leadscan(&folder, &["digitize", "in", "none", "--out", "out", "--json"]);
+    let output = leadscan(
+        &folder,
+        &["digitize", "in", "none", "--out", "out", "--json"],
+    );
     check(
         &output,
         1,
@@ -89,33 +117,62 @@ fn every_broken_page_is_named_with_its_reason_and_reported() {
         ],
     );
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<serde_json::Value> =
-        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), 6);
-    assert!(lines.iter().all(|line| line["outcome"] == "failed" && line["status"] == "rejected"));
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["outcome"] == "failed" && line["status"] == "rejected")
+    );
     for id in ["empty", "text", "cut", "doc", "huge"] {
         let report = json(&folder.path().join(format!("out/{id}.json")));
         assert_eq!(report["status"], "rejected");
         assert_eq!(report["findings"][0]["code"], "unreadable");
         assert!(report["error"].is_string());
     }
-    assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 5);
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("out"))
+            .unwrap()
+            .count(),
+        5
+    );
 }
 
 #[test]
 fn a_page_without_an_ecg_is_rejected_and_what_was_there_of_it_is_gone() {
     let blank = blank_png();
-    let folder = folder_of(&[("blank.png", &blank), ("out/blank.csv", b"1"), ("out/blank.lsr", b"1")]);
-    let output = leadscan(&folder, &["digitize", "blank.png", "--out", "out", "--overlay"]);
+    let folder = folder_of(&[
+        ("blank.png", &blank),
+        ("out/blank.csv", b"1"),
+        ("out/blank.lsr", b"1"),
+    ]);
+    let output = leadscan(
+        &folder,
+        &["digitize", "blank.png", "--out", "out", "--overlay"],
+    );
     check(&output, 1, &["blank.png: rejected: "]);
     assert!(output.stdout.is_empty());
     assert!(!exists(&folder, "out/blank.csv") && !exists(&folder, "out/blank.lsr"));
     assert!(exists(&folder, "out/blank.overlay.png"));
     let report = json(&folder.path().join("out/blank.json"));
-    assert_eq!((&report["status"], &report["error"]), (&"rejected".into(), &().into()));
+    assert_eq!(
+        (&report["status"], &report["error"]),
+        (&"rejected".into(), &().into())
+    );
     assert_eq!(report["page"]["width_px"], 320);
-    assert!(report["peak_memory_mib"].as_f64().is_some_and(|mib| mib > 1.0 && mib <= 128.0));
-    assert!(report["stages"].as_array().is_some_and(|stages| stages.len() >= 2));
+    assert!(
+        report["peak_memory_mib"]
+            .as_f64()
+            .is_some_and(|mib| mib > 1.0 && mib <= 128.0)
+    );
+    assert!(
+        report["stages"]
+            .as_array()
+            .is_some_and(|stages| stages.len() >= 2)
+    );
 }
 
 #[test]
@@ -123,10 +180,20 @@ fn resume_does_again_only_what_changed() {
     let blank = blank_png();
     let folder = folder_of(&[("blank.png", &blank)]);
     let outcome = |more: &[&str]| {
-        let words = ["digitize", "blank.png", "--out", "out", "--json", "--resume"];
+        let words = [
+            "digitize",
+            "blank.png",
+            "--out",
+            "out",
+            "--json",
+            "--resume",
+        ];
         let output = leadscan(&folder, &[&words, more].concat());
         let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        (line["outcome"].as_str().unwrap().to_owned(), output.status.code())
+        (
+            line["outcome"].as_str().unwrap().to_owned(),
+            output.status.code(),
+        )
     };
     let (delivered, skipped) = ("delivered".to_owned(), "skipped".to_owned());
     assert_eq!(outcome(&[]), (delivered.clone(), Some(1)));
@@ -141,8 +208,19 @@ fn resume_does_again_only_what_changed() {
 fn a_budget_too_small_is_said_with_its_numbers() {
     let blank = blank_png();
     let folder = folder_of(&[("blank.png", &blank)]);
-    let words = ["digitize", "blank.png", "--out", "out", "--memory-budget", "1"];
-    check(&leadscan(&folder, &words), 1, &["MiB of memory, 0 MiB are left", "raise the memory budget"]);
+    let words = [
+        "digitize",
+        "blank.png",
+        "--out",
+        "out",
+        "--memory-budget",
+        "1",
+    ];
+    check(
+        &leadscan(&folder, &words),
+        1,
+        &["MiB of memory, 0 MiB are left", "raise the memory budget"],
+    );
 }
 
 #[test]

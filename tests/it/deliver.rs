@@ -22,7 +22,13 @@ fn account() -> Account {
         overlay: false,
     };
     let (source, work) = (Source::default(), Work::default());
-    Account { source, options, models: Vec::new(), work, error: None }
+    Account {
+        source,
+        options,
+        models: Vec::new(),
+        work,
+        error: None,
+    }
 }
 
 /// Whole microvolts, so that every format gives the same numbers; a gap in the middle.
@@ -73,21 +79,33 @@ fn rejected() -> Record {
     record.layout = None;
     record.traces.clear();
     let message = "no labels were found".to_owned();
-    record.findings.push(Finding::new(Severity::Reject, "no_labels", None, message));
+    record
+        .findings
+        .push(Finding::new(Severity::Reject, "no_labels", None, message));
     record
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
 
 fn deliver_to(folder: &Path, record: &Record, formats: &[&dyn Format]) {
     let account = account();
-    deliver(&Delivery { id: "page", record, account: &account }, formats, folder).unwrap();
+    deliver(
+        &Delivery {
+            id: "page",
+            record,
+            account: &account,
+        },
+        formats,
+        folder,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -117,13 +135,22 @@ fn the_csv_has_twelve_leads_for_the_whole_recording() {
     deliver_to(folder.path(), &record(), &FORMATS);
     let text = std::fs::read_to_string(folder.path().join("page.csv")).unwrap();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    assert_eq!(rows[0].join(","), "time_s,I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6");
+    assert_eq!(
+        rows[0].join(","),
+        "time_s,I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"
+    );
     assert_eq!(rows.len(), 1 + 5000);
     assert!(rows.iter().all(|row| row.len() == 13));
     assert_eq!((rows[1][0], rows[5000][0]), ("0.000", "9.998"));
     // II from its rhythm strip, aVR from -aVR at 2.5 s, I over after its panel.
-    assert_eq!(rows[1 + 4000][2], format!("{:.4}", ((200.0_f32).sin() * 500.0).round() / 1000.0));
-    assert_eq!(rows[1 + 1250 + 31][4], format!("{:.4}", -((1.55_f32).sin() * 250.0).round() / 1000.0));
+    assert_eq!(
+        rows[1 + 4000][2],
+        format!("{:.4}", ((200.0_f32).sin() * 500.0).round() / 1000.0)
+    );
+    assert_eq!(
+        rows[1 + 1250 + 31][4],
+        format!("{:.4}", -((1.55_f32).sin() * 250.0).round() / 1000.0)
+    );
     assert_eq!((rows[1 + 1250][1], rows[1 + 110][1]), ("", ""));
 }
 
@@ -138,9 +165,18 @@ fn the_native_record_holds_everything() {
 #[test]
 fn a_folder_that_is_not_there_is_an_error_with_its_name() {
     let (record, account) = (record(), account());
-    let delivery = Delivery { id: "page", record: &record, account: &account };
+    let delivery = Delivery {
+        id: "page",
+        record: &record,
+        account: &account,
+    };
     let error = deliver(&delivery, &FORMATS, Path::new("/nowhere")).unwrap_err();
-    assert!(error.to_string().starts_with("/nowhere/page.csv cannot be written: "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nowhere/page.csv cannot be written: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -148,7 +184,11 @@ fn an_overlay_is_a_picture() {
     let folder = tempfile::tempdir().unwrap();
     let (record, account) = (record(), account());
     let image = RawImage::new(100, 100, vec![255; 30_000]).unwrap();
-    let delivery = Delivery { id: "page", record: &record, account: &account };
+    let delivery = Delivery {
+        id: "page",
+        record: &record,
+        account: &account,
+    };
     let path = deliver_overlay(&delivery, &image, folder.path()).unwrap();
     assert_eq!(names_in(folder.path()), ["page.overlay.png"]);
     let overlay = image::open(path).unwrap();
@@ -167,9 +207,16 @@ fn the_wfdb_record_is_read_by_the_wfdb_package() {
     let folder = tempfile::tempdir().unwrap();
     deliver_to(folder.path(), &record(), &FORMATS);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/check_wfdb.py");
-    let output = Command::new(&python).arg(script).arg(folder.path().join("page")).output().unwrap();
+    let output = Command::new(&python)
+        .arg(script)
+        .arg(folder.path().join("page"))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}{error}");
-    assert_eq!(said.trim(), "page: 12 leads, 5000 samples at 500 Hz, as in the CSV");
+    assert_eq!(
+        said.trim(),
+        "page: 12 leads, 5000 samples at 500 Hz, as in the CSV"
+    );
 }

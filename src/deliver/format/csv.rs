@@ -51,7 +51,9 @@ fn write_rows(twelve: &Twelve, out: &mut dyn Write) -> std::io::Result<()> {
 
 /// The fewest decimals, from 3, with which every step is exact; 9 where none is.
 fn time_decimals(rate_hz: f64) -> usize {
-    (3..9).find(|&decimals| 10_f64.powi(decimals) % rate_hz == 0.0).unwrap_or(9) as usize
+    (3..9)
+        .find(|&decimals| 10_f64.powi(decimals) % rate_hz == 0.0)
+        .unwrap_or(9) as usize
 }
 
 #[cfg(test)]
@@ -62,7 +64,12 @@ mod tests {
 
     #[test]
     fn the_bytes_are_these() {
-        let lead_two = trace(Lead::II, Role::Panel, 0.0, &[Some(0.123_44), Some(-1.0), None]);
+        let lead_two = trace(
+            Lead::II,
+            Role::Panel,
+            0.0,
+            &[Some(0.123_44), Some(-1.0), None],
+        );
         let lead_v6 = trace(Lead::V6, Role::Panel, 0.002, &[Some(0.000_01), Some(2.5)]);
         let record = record(500.0, 0.006, vec![lead_two, lead_v6]);
         let mut out = Vec::new();

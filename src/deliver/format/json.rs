@@ -13,7 +13,9 @@ use crate::deliver::{
     Account, Delivery, Format, GivenOptions, Holds, ModelUsed, Source, StageTime, Work,
 };
 use crate::labels::Lead;
-use crate::record::{Finding, Known, PageCalibration, Record, Role, SeenLabel, Status, TraceRecord};
+use crate::record::{
+    Finding, Known, PageCalibration, Record, Role, SeenLabel, Status, TraceRecord,
+};
 use crate::units::{MmPerMillivolt, MmPerSecond};
 
 pub struct Json;
@@ -118,7 +120,12 @@ pub struct Page {
 
 impl<'a> Report<'a> {
     pub fn of(delivery: &Delivery<'a>) -> Self {
-        let Record { status, width_px, height_px, .. } = *delivery.record;
+        let Record {
+            status,
+            width_px,
+            height_px,
+            ..
+        } = *delivery.record;
         let (record, account): (&'a Record, &'a Account) = (delivery.record, delivery.account);
         let work: &'a Work = &account.work;
         Self {
@@ -131,9 +138,16 @@ impl<'a> Report<'a> {
             sample_rate_hz: record.sample_rate.0,
             duration_s: record.duration.0,
             line_width_mm: record.line_width.map(|width| width.0),
-            traces: record.traces.iter().map(|t| trace(t, record.sample_rate.0)).collect(),
+            traces: record
+                .traces
+                .iter()
+                .map(|t| trace(t, record.sample_rate.0))
+                .collect(),
             labels: record.labels.iter().map(label).collect(),
-            page: Page { width_px, height_px },
+            page: Page {
+                width_px,
+                height_px,
+            },
             source: &account.source,
             options: &account.options,
             models: &account.models,
@@ -173,7 +187,11 @@ fn trace(trace: &TraceRecord, rate_hz: f32) -> Trace {
 }
 
 fn label(seen: &SeenLabel) -> Label<'_> {
-    Label { class: &seen.class, score: seen.score, corners_px: seen.corners_px }
+    Label {
+        class: &seen.class,
+        score: seen.score,
+        corners_px: seen.corners_px,
+    }
 }
 
 /// What `--resume` reads of a report that an earlier run wrote.
@@ -226,25 +244,61 @@ pub mod tests {
             page: None,
             reduction: Some(1),
         };
-        let models = vec![ModelUsed { name: "labels".to_owned(), sha256: "12".to_owned() }];
-        Account { source, options, models, work: Work::default(), error: None }
+        let models = vec![ModelUsed {
+            name: "labels".to_owned(),
+            sha256: "12".to_owned(),
+        }];
+        Account {
+            source,
+            options,
+            models,
+            work: Work::default(),
+            error: None,
+        }
     }
 
     fn text(record: &Record, account: &Account) -> String {
         let mut out = Vec::new();
-        Json.write(&Delivery { id: "a", record, account }, "json", &mut out).unwrap();
+        Json.write(
+            &Delivery {
+                id: "a",
+                record,
+                account,
+            },
+            "json",
+            &mut out,
+        )
+        .unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn a_report_says_what_is_known_and_no_samples() {
-        let mut record = record(500.0, 2.5, vec![trace(Lead::Avr, Role::Panel, 1.5, &[None; 50])]);
-        let note = Finding::new(Severity::Warning, "gaps", Some(Lead::Avr), "aVR: gaps".to_owned());
+        let mut record = record(
+            500.0,
+            2.5,
+            vec![trace(Lead::Avr, Role::Panel, 1.5, &[None; 50])],
+        );
+        let note = Finding::new(
+            Severity::Warning,
+            "gaps",
+            Some(Lead::Avr),
+            "aVR: gaps".to_owned(),
+        );
         record.findings.push(note);
-        let given = Known { value: 8.0, evidence: Evidence::Measured };
+        let given = Known {
+            value: 8.0,
+            evidence: Evidence::Measured,
+        };
         record.calibration = Some(PageCalibration {
-            speed: Known { value: MmPerSecond(25.0), evidence: Evidence::Read },
-            gain: Known { value: MmPerMillivolt(10.0), evidence: Evidence::Assumed },
+            speed: Known {
+                value: MmPerSecond(25.0),
+                evidence: Evidence::Read,
+            },
+            gain: Known {
+                value: MmPerMillivolt(10.0),
+                evidence: Evidence::Assumed,
+            },
             chest_gain: None,
             px_per_mm_x: given,
             px_per_mm_y: given,
@@ -256,8 +310,14 @@ pub mod tests {
         assert_eq!(report["calibration"]["speed_mm_s"]["value"], 25.0);
         assert_eq!(report["calibration"]["gain_mm_mv"]["evidence"], "assumed");
         let trace = &report["traces"][0];
-        assert_eq!((&trace["lead"], &trace["role"]), (&"aVR".into(), &"panel".into()));
-        assert_eq!((&trace["start_s"], &trace["box"][1][0]), (&1.5.into(), &110.0.into()));
+        assert_eq!(
+            (&trace["lead"], &trace["role"]),
+            (&"aVR".into(), &"panel".into())
+        );
+        assert_eq!(
+            (&trace["start_s"], &trace["box"][1][0]),
+            (&1.5.into(), &110.0.into())
+        );
         assert!(trace.get("samples").is_none());
         assert_eq!(report["findings"][0]["code"], "gaps");
         assert_eq!(report["source"]["sha256"], "00ff");

@@ -79,7 +79,9 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, NativeError> {
     bytes.extend(MAGIC);
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend([0; 4]);
-    let unwritable = |error: postcard::Error| NativeError::Payload { reason: error.to_string() };
+    let unwritable = |error: postcard::Error| NativeError::Payload {
+        reason: error.to_string(),
+    };
     let mut bytes = postcard::to_extend(&Wire::of(record), bytes).map_err(unwritable)?;
     let (found, max) = (bytes.len() - HEAD_BYTES, limits::NATIVE_BYTES_MAX);
     let length = u32::try_from(found).ok().filter(|_| found <= max);
@@ -92,7 +94,9 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, NativeError> {
 /// The record of these bytes.
 pub fn decode(bytes: &[u8]) -> Result<Record, NativeError> {
     let head = bytes.first_chunk::<HEAD_BYTES>();
-    let head = head.filter(|head| head.starts_with(&MAGIC)).ok_or(NativeError::Magic)?;
+    let head = head
+        .filter(|head| head.starts_with(&MAGIC))
+        .ok_or(NativeError::Magic)?;
     let version = u16::from_le_bytes([head[8], head[9]]);
     if version != VERSION {
         return Err(NativeError::Version { found: version });
@@ -181,12 +185,30 @@ struct WireLabel {
 impl Wire {
     fn of(record: &Record) -> Self {
         let finding = |finding: &Finding| {
-            let Finding { severity, code, lead, message } = finding.clone();
-            WireFinding { severity, code, lead, message }
+            let Finding {
+                severity,
+                code,
+                lead,
+                message,
+            } = finding.clone();
+            WireFinding {
+                severity,
+                code,
+                lead,
+                message,
+            }
         };
         let label = |label: &SeenLabel| {
-            let SeenLabel { class, score, corners_px } = label.clone();
-            WireLabel { class, score, corners_px }
+            let SeenLabel {
+                class,
+                score,
+                corners_px,
+            } = label.clone();
+            WireLabel {
+                class,
+                score,
+                corners_px,
+            }
         };
         Self {
             status: record.status,
@@ -205,12 +227,30 @@ impl Wire {
 
     fn record(self) -> Result<Record, NativeError> {
         let finding = |finding: WireFinding| {
-            let WireFinding { severity, code, lead, message } = finding;
-            Finding { severity, code, lead, message }
+            let WireFinding {
+                severity,
+                code,
+                lead,
+                message,
+            } = finding;
+            Finding {
+                severity,
+                code,
+                lead,
+                message,
+            }
         };
         let label = |label: WireLabel| {
-            let WireLabel { class, score, corners_px } = label;
-            SeenLabel { class, score, corners_px }
+            let WireLabel {
+                class,
+                score,
+                corners_px,
+            } = label;
+            SeenLabel {
+                class,
+                score,
+                corners_px,
+            }
         };
         Ok(Record {
             status: self.status,
@@ -221,7 +261,11 @@ impl Wire {
             calibration: self.calibration.map(WireCalibration::calibration),
             sample_rate: Hertz(self.sample_rate_hz),
             duration: Seconds(self.duration_s),
-            traces: self.traces.into_iter().map(WireTrace::trace).collect::<Result<_, _>>()?,
+            traces: self
+                .traces
+                .into_iter()
+                .map(WireTrace::trace)
+                .collect::<Result<_, _>>()?,
             labels: self.labels.into_iter().map(label).collect(),
             line_width: self.line_width_mm.map(Mm),
         })
@@ -239,7 +283,9 @@ impl WireCalibration {
         Self {
             speed_mm_s: known(found.speed.value.0, found.speed.evidence),
             gain_mm_mv: known(found.gain.value.0, found.gain.evidence),
-            chest_gain_mm_mv: found.chest_gain.map(|gain| known(gain.value.0, gain.evidence)),
+            chest_gain_mm_mv: found
+                .chest_gain
+                .map(|gain| known(gain.value.0, gain.evidence)),
             px_per_mm_x: known(found.px_per_mm_x.value, found.px_per_mm_x.evidence),
             px_per_mm_y: known(found.px_per_mm_y.value, found.px_per_mm_y.evidence),
             rotation_deg: found.rotation_deg,
@@ -248,12 +294,17 @@ impl WireCalibration {
 
     fn calibration(self) -> PageCalibration {
         fn known<T>(wire: WireKnown, unit: impl Fn(f32) -> T) -> Known<T> {
-            Known { value: unit(wire.value), evidence: wire.evidence }
+            Known {
+                value: unit(wire.value),
+                evidence: wire.evidence,
+            }
         }
         PageCalibration {
             speed: known(self.speed_mm_s, MmPerSecond),
             gain: known(self.gain_mm_mv, MmPerMillivolt),
-            chest_gain: self.chest_gain_mm_mv.map(|gain| known(gain, MmPerMillivolt)),
+            chest_gain: self
+                .chest_gain_mm_mv
+                .map(|gain| known(gain, MmPerMillivolt)),
             px_per_mm_x: known(self.px_per_mm_x, |value| value),
             px_per_mm_y: known(self.px_per_mm_y, |value| value),
             rotation_deg: self.rotation_deg,
@@ -295,7 +346,9 @@ fn pack(samples: &[Option<Millivolt>]) -> Vec<u64> {
     let mut last = 0;
     let microvolts = |value: &Millivolt| microvolts(value.0);
     let code = |sample: &Option<Millivolt>| {
-        let Some(value) = sample.as_ref().and_then(microvolts) else { return 0 };
+        let Some(value) = sample.as_ref().and_then(microvolts) else {
+            return 0;
+        };
         let step = i64::from(value) - last;
         last = i64::from(value);
         1 + ((step << 1) ^ (step >> 63)).cast_unsigned()
@@ -313,14 +366,20 @@ fn microvolts(millivolts: f32) -> Option<i32> {
 fn unpack(codes: &[u64]) -> Result<Vec<Option<Millivolt>>, NativeError> {
     let mut last = 0_i64;
     let sample = |code: &u64| {
-        let Some(zigzag) = code.checked_sub(1) else { return Ok(None) };
+        let Some(zigzag) = code.checked_sub(1) else {
+            return Ok(None);
+        };
         let step = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
-        let value = last.checked_add(step).and_then(|value| i32::try_from(value).ok());
+        let value = last
+            .checked_add(step)
+            .and_then(|value| i32::try_from(value).ok());
         let value = value.ok_or_else(|| NativeError::Payload {
             reason: "a sample is beyond 32 bits of microvolts".to_owned(),
         })?;
         last = i64::from(value);
-        Ok(Some(Millivolt((f64::from(value) / MICROVOLT_A_MILLIVOLT) as f32)))
+        Ok(Some(Millivolt(
+            (f64::from(value) / MICROVOLT_A_MILLIVOLT) as f32,
+        )))
     };
     codes.iter().map(sample).collect()
 }
@@ -331,7 +390,14 @@ mod tests {
     use crate::deliver::twelve::tests::{record, trace};
 
     fn full() -> Record {
-        let samples = [Some(0.001), None, Some(-1.25), Some(-1.249), Some(3.4), None];
+        let samples = [
+            Some(0.001),
+            None,
+            Some(-1.25),
+            Some(-1.249),
+            Some(3.4),
+            None,
+        ];
         let mut record = record(
             500.0,
             10.0,
@@ -347,14 +413,30 @@ mod tests {
             Some(Lead::II),
             "II: 80 %".to_owned(),
         ));
-        let label = SeenLabel { class: "aVR".to_owned(), score: 0.5, corners_px: [[1.5; 2]; 4] };
+        let label = SeenLabel {
+            class: "aVR".to_owned(),
+            score: 0.5,
+            corners_px: [[1.5; 2]; 4],
+        };
         record.labels.push(label);
         record.line_width = Some(Mm(0.25));
-        let scale = Known { value: 8.0, evidence: Evidence::Measured };
+        let scale = Known {
+            value: 8.0,
+            evidence: Evidence::Measured,
+        };
         record.calibration = Some(PageCalibration {
-            speed: Known { value: MmPerSecond(25.0), evidence: Evidence::Read },
-            gain: Known { value: MmPerMillivolt(10.0), evidence: Evidence::Given },
-            chest_gain: Some(Known { value: MmPerMillivolt(5.0), evidence: Evidence::Assumed }),
+            speed: Known {
+                value: MmPerSecond(25.0),
+                evidence: Evidence::Read,
+            },
+            gain: Known {
+                value: MmPerMillivolt(10.0),
+                evidence: Evidence::Given,
+            },
+            chest_gain: Some(Known {
+                value: MmPerMillivolt(5.0),
+                evidence: Evidence::Assumed,
+            }),
             px_per_mm_x: scale,
             px_per_mm_y: scale,
             rotation_deg: -0.75,
@@ -372,7 +454,12 @@ mod tests {
     fn the_bytes_are_these() {
         let mut small = record(500.0, 0.5, vec![]);
         small.layout = Some("6x2".to_owned());
-        let mut lead = trace(Lead::V1, Role::Panel, 0.5, &[Some(0.001), None, Some(-0.099)]);
+        let mut lead = trace(
+            Lead::V1,
+            Role::Panel,
+            0.5,
+            &[Some(0.001), None, Some(-0.099)],
+        );
         lead.line_px = Vec::new();
         lead.corners_px = [[0.0; 2]; 4];
         small.traces.push(lead);
@@ -380,9 +467,26 @@ mod tests {
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let zeros = "00".repeat(32);
         let payload = [
-            "00", "00", "9003", "ac02", "0103367832", "00", "0000fa43", "0000003f", "01",
-            "06", "00", "0000003f", "0303 00c801", &zeros, "00", "0000603f", "0000803f", "00002041",
-            "00", "00",
+            "00",
+            "00",
+            "9003",
+            "ac02",
+            "0103367832",
+            "00",
+            "0000fa43",
+            "0000003f",
+            "01",
+            "06",
+            "00",
+            "0000003f",
+            "0303 00c801",
+            &zeros,
+            "00",
+            "0000603f",
+            "0000803f",
+            "00002041",
+            "00",
+            "00",
         ]
         .concat()
         .replace(' ', "");

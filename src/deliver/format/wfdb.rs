@@ -59,11 +59,7 @@ fn write_samples(twelve: &Twelve, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn write_header(
-    delivery: &Delivery,
-    twelve: &Twelve,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
+fn write_header(delivery: &Delivery, twelve: &Twelve, out: &mut dyn Write) -> std::io::Result<()> {
     let (id, rows, rate) = (delivery.id, twelve.row_count(), twelve.rate_hz());
     writeln!(out, "{id} {} {rate} {rows}", Lead::TWELVE.len())?;
     for (index, lead) in Lead::TWELVE.into_iter().enumerate() {
@@ -71,7 +67,11 @@ fn write_header(
         let samples = || twelve.column(index).map(|value| sample(value, gain));
         let first = samples().next().unwrap_or(MISSING);
         let checksum = samples().fold(0_i16, i16::wrapping_add);
-        writeln!(out, "{id}.dat 16 {gain}(0)/mV 16 0 {first} {checksum} 0 {}", lead.name())?;
+        writeln!(
+            out,
+            "{id}.dat 16 {gain}(0)/mV 16 0 {first} {checksum} 0 {}",
+            lead.name()
+        )?;
     }
     let status = match delivery.record.status {
         Status::Ok => "ok",
@@ -82,14 +82,24 @@ fn write_header(
     if let Some(layout) = &delivery.record.layout {
         writeln!(out, "# layout: {layout}")?;
     }
-    writeln!(out, "# digitized from paper by leadscan {}", env!("CARGO_PKG_VERSION"))
+    writeln!(
+        out,
+        "# digitized from paper by leadscan {}",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// The largest gain that keeps every sample of a lead within 16 bits.
 fn gain(twelve: &Twelve, column_index: usize) -> u32 {
-    let largest = twelve.column(column_index).flatten().fold(0.0_f32, |most, v| most.max(v.abs()));
+    let largest = twelve
+        .column(column_index)
+        .flatten()
+        .fold(0.0_f32, |most, v| most.max(v.abs()));
     let fits = |gain: &u32| (largest * *gain as f32).round() <= SAMPLE_MAX;
-    GAINS.into_iter().find(fits).unwrap_or(GAINS[GAINS.len() - 1])
+    GAINS
+        .into_iter()
+        .find(fits)
+        .unwrap_or(GAINS[GAINS.len() - 1])
 }
 
 /// In units of the gain; what even the smallest gain does not hold is missing, never cut off.
