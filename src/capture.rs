@@ -137,7 +137,13 @@ impl Header {
             let Some(bytes) = bytes else { continue };
             let held = bytes.max(self.page_bytes(reduction) + beside_bytes);
             match self.fits(reduction, held, room_bytes) {
-                Ok(()) => return Ok(Plan { reduction, bytes }),
+                Ok(()) => {
+                    return Ok(Plan { reduction, bytes });
+                }
+                // Made smaller still it would be no page: what was wrong before is the reason.
+                Err(small @ Fault::Size(_)) if self.is_small(reduction) => {
+                    return Err(fault.unwrap_or(small));
+                }
                 Err(found) => fault = Some(found),
             }
         }
@@ -170,6 +176,10 @@ impl Header {
             });
         }
         Ok(())
+    }
+
+    fn is_small(&self, reduction: usize) -> bool {
+        self.width.min(self.height).div_ceil(reduction) < limits::SIDE_PX_MIN
     }
 
     fn page_bytes(&self, reduction: usize) -> u64 {
@@ -337,6 +347,8 @@ mod tests {
                 room_mib: 1
             }
         );
+        let fault = header(100, 100).plan(1 << 10, 0).unwrap_err();
+        assert!(matches!(fault, Fault::Memory { .. }), "{fault}");
         let fault = header(20, 3000).plan(64 << 20, 0).unwrap_err();
         assert!(matches!(fault, Fault::Size(_)), "{fault}");
     }

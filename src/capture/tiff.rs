@@ -1,7 +1,7 @@
 //! TIFF: every page of it, read strip by strip or one row of tiles at a time.
 //!
-//! Grey and palettes of 1, 2, 4 and 8 bits, grey and RGB of 8 and 16 bits with or without alpha.
-//! Planes apart, CMYK, YCbCr and floating point are refused.
+//! Grey of 1, 2, 4, 8 and 16 bits, RGB of 8 and 16 bits, with or without alpha. Palettes, planes
+//! apart, CMYK, YCbCr and floating point are refused.
 
 use std::io::{Read, Seek};
 
@@ -119,11 +119,6 @@ enum Samples {
     Packed {
         bits: usize,
     },
-    /// Indices of 1 to 8 bits into colours.
-    Palette {
-        bits: usize,
-        colors: Vec<[u8; 3]>,
-    },
 }
 
 impl<R: Read + Seek> Page<R> {
@@ -183,7 +178,7 @@ impl<R: Read + Seek> Page<R> {
 
 impl Samples {
     fn of<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Self, Fault> {
-        use tiff::ColorType::{Gray, GrayA, Palette, RGB, RGBA};
+        use tiff::ColorType::{Gray, GrayA, RGB, RGBA};
         let color = decoder.colortype()?;
         let refused = || Fault::Colours {
             found: format!("{color:?}"),
@@ -219,13 +214,6 @@ impl Samples {
             GrayA(bits) => whole(Channels::GreyAlpha, bits),
             RGB(bits) => whole(Channels::Rgb, bits),
             RGBA(bits) => whole(Channels::Rgba, bits),
-            Palette(bits @ (1 | 2 | 4 | 8)) => {
-                let bits = usize::from(bits);
-                Ok(Self::Palette {
-                    bits,
-                    colors: colors(decoder, 1 << bits)?,
-                })
-            }
             _ => Err(refused()),
         }
     }
@@ -234,14 +222,13 @@ impl Samples {
         match self {
             Self::Whole(layout) => *layout,
             Self::Packed { .. } => Layout::GREY,
-            Self::Palette { .. } => Layout::RGB,
         }
     }
 
     fn row_bytes(&self, width: usize) -> usize {
         match self {
             Self::Whole(layout) => width * layout.pixel_bytes(),
-            Self::Packed { bits } | Self::Palette { bits, .. } => (width * bits).div_ceil(8),
+            Self::Packed { bits } => (width * bits).div_ceil(8),
         }
     }
 
@@ -258,21 +245,7 @@ impl Samples {
                 let levels = (1 << bits) - 1;
                 wide.extend((0..width).map(|x| (packed(x, *bits) * 255 / levels) as u8));
             }
-            Self::Palette { bits, colors } => {
-                wide.extend((0..width).flat_map(|x| colors[packed(x, *bits)]));
-            }
         }
         wide
     }
-}
-
-/// The page's palette: all reds, then greens, then blues, 16 bits each.
-fn colors<R: Read + Seek>(decoder: &mut Decoder<R>, count: usize) -> Result<Vec<[u8; 3]>, Fault> {
-    let values = decoder.get_tag_u16_vec(Tag::ColorMap)?;
-    if values.len() < 3 * count {
-        return Err(Fault::damaged("its palette is cut off"));
-    }
-    Ok((0..count)
-        .map(|k| [0, 1, 2].map(|c| (values[c * count + k] >> 8) as u8))
-        .collect())
 }

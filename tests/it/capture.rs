@@ -125,7 +125,6 @@ fn what_other_programs_write_is_read() {
         ("progressive.jpg", &page, 60),
         ("palette.png", &page, 2),
         ("interlaced.png", &page, 60),
-        ("palette.tif", &page, 2),
         ("jpeg-in-tiff.tif", &page, 120),
         ("fax-g4.tif", &black, 0),
         ("transparent-lossy.webp", &page, 60),
@@ -283,6 +282,16 @@ fn png_of_size(width: u32, height: u32) -> Vec<u8> {
     let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&bytes[12..29]);
     bytes[29..33].copy_from_slice(&crc.to_be_bytes());
     bytes
+}
+
+#[test]
+fn colours_that_are_not_read_are_refused_by_their_name() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken/palette.tif");
+    let fault = read_page(&only_page(&path)).unwrap_err();
+    assert!(
+        matches!(&fault, Fault::Colours { found } if found.contains("Palette")),
+        "{fault}"
+    );
 }
 
 #[test]

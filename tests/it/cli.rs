@@ -111,7 +111,7 @@ fn every_broken_page_is_named_with_its_reason_and_reported() {
             "in/text.jpg: not a picture",
             "in/cut.jpg: the file is cut off",
             "pdftoppm -r 300 -png in/doc.pdf in/doc",
-            "in/huge.ppm: 100000 x 100000 px",
+            "in/huge.ppm: picture of 100000 x 100000 px",
             "none: the folder holds no pages",
             "6 pages: 0 ok, 0 with warnings, 0 rejected, 6 failed",
         ],
