@@ -35,3 +35,5 @@ pub const DIGITIZE_THREAD_BYTES: usize = 8 << 20;
 /// Paper speeds and gains that an operator may give, least and most.
 pub const SPEED_MM_S: [f32; 2] = [5.0, 200.0];
 pub const GAIN_MM_MV: [f32; 2] = [1.0, 100.0];
+/// Threads where the operator names no number: what the default budget has memory for.
+pub const THREADS_UNASKED_MAX: usize = 4;

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::deliver::{FORMATS, Format, GivenOptions, format_named};
 use crate::digitize::Options;
-use crate::limits;
 use crate::units::{Hertz, MmPerMillivolt, MmPerSecond};
+use crate::{layout, limits};
 
 /// Turns paper ECGs back into twelve calibrated signals. Research use only, not a medical device.
 #[derive(Debug, Parser)]
@@ -45,7 +45,7 @@ pub struct DigitizeArguments {
     #[arg(long, value_name = "MM_MV", value_parser = gain)]
     pub gain: Option<f32>,
     /// The only layout to try, e.g. 3x4+1R.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = layout_name)]
     pub layout: Option<String>,
     /// Draw what was seen on each page, and the signals below it: ID.overlay.png.
     #[arg(long)]
@@ -53,7 +53,7 @@ pub struct DigitizeArguments {
     /// Folder with labels.onnx, trace.onnx and their .toml; the bundled models otherwise.
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
-    /// Threads of the nets; as many as there are cores otherwise.
+    /// Threads of the nets; as many as there are cores, at most 4, otherwise.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: Option<u16>,
     /// The most memory that the process may take.
@@ -71,6 +71,11 @@ fn format_name(text: &str) -> Result<String, String> {
     let names: Vec<_> = FORMATS.iter().map(|format| format.name()).collect();
     let known = format_named(text).map(|format| format.name().to_owned());
     known.ok_or_else(|| format!("known are {}", names.join(", ")))
+}
+
+fn layout_name(text: &str) -> Result<String, String> {
+    layout::check_name(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn speed(text: &str) -> Result<f32, String> {
@@ -125,7 +130,10 @@ impl DigitizeArguments {
 
     /// At least 1.
     pub fn thread_count(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = || {
+            let found = std::thread::available_parallelism().map_or(1, usize::from);
+            found.min(limits::THREADS_UNASKED_MAX)
+        };
         self.threads.map_or_else(cores, usize::from)
     }
 }
@@ -174,6 +182,7 @@ mod tests {
             "a.png --out o --speed nan",
             "a.png --out o --gain -10",
             "a.png --out o --format xml",
+            "a.png --out o --layout 5x5",
             "a.png --out o --threads 0",
             "a.png --out o --wrong",
         ] {

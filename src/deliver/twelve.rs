@@ -38,9 +38,13 @@ impl<'a> Twelve<'a> {
                 }
             })
         };
-        let columns = Lead::TWELVE.map(|lead| match lead {
-            Lead::Avr => column(lead, 1.0).or_else(|| column(Lead::MinusAvr, -1.0)),
-            _ => column(lead, 1.0),
+        let columns = Lead::TWELVE.map(|lead| {
+            let turned = || {
+                (lead == Lead::Avr)
+                    .then(|| column(Lead::MinusAvr, -1.0))
+                    .flatten()
+            };
+            column(lead, 1.0).or_else(turned)
         });
         Self {
             columns,
