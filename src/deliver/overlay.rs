@@ -306,7 +306,9 @@ impl Strip {
     }
 
     fn draw_lead(&self, canvas: &mut RgbImage, twelve: &Twelve, index: usize, zero: f32, top: f32) {
-        let bottom = canvas.height() as f32 - 1.0;
+        // A lead that leaves its neighbours' rows would hide the others.
+        let bottom = (zero + 1.5 * self.row_px).min(canvas.height() as f32 - 1.0);
+        let top = (zero - 1.5 * self.row_px).max(top);
         let mut last = None;
         for (row, sample) in twelve.column(index).enumerate() {
             let here = sample.map(|millivolt| {
