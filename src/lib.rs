@@ -25,3 +25,5 @@ pub mod digitize;
 pub mod nn;
 
 pub mod memory;
+
+pub mod cli;

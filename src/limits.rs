@@ -17,3 +17,23 @@ pub const LABELS_MAX: usize = 128;
 pub const TRACES_MAX: usize = 24;
 /// Default peak resident size of the process.
 pub const MEMORY_BUDGET_MIB: usize = 128;
+/// Bytes of Exif data that are looked at.
+pub const EXIF_BYTES_MAX: usize = 64 << 10;
+/// Files of one folder, and pages of one batch.
+pub const BATCH_PAGES_MAX: usize = 100_000;
+/// Rows of one delivered record: ten minutes at 1000 Hz.
+pub const ROWS_MAX: usize = 600_000;
+/// Bytes of one native record.
+pub const NATIVE_BYTES_MAX: usize = 32 << 20;
+/// Widest overlay; a larger page is shown smaller.
+pub const OVERLAY_WIDTH_PX_MAX: usize = 2_400;
+/// Tallest overlay of a page, its strip not counted.
+pub const OVERLAY_HEIGHT_PX_MAX: usize = 4_800;
+/// Heap that digitizing takes beside the page and the loaded nets, and for each thread.
+pub const DIGITIZE_BYTES: usize = 24 << 20;
+pub const DIGITIZE_THREAD_BYTES: usize = 8 << 20;
+/// Paper speeds and gains that an operator may give, least and most.
+pub const SPEED_MM_S: [f32; 2] = [5.0, 200.0];
+pub const GAIN_MM_MV: [f32; 2] = [1.0, 100.0];
+/// Threads where the operator names no number: what the default budget has memory for.
+pub const THREADS_UNASKED_MAX: usize = 4;

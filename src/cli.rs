@@ -1,0 +1,92 @@
+//! The command line: joins the edges and the core for people at a terminal and for scripts.
+//!
+//! In: arguments. Out: files in the output folder, one JSON line a page on stdout where asked for,
+//! messages on stderr, an `ExitStatus`. What cannot be begun is a `UsageError` and nothing is
+//! touched; what fails on one page is told for that page and the others go on.
+
+mod arguments;
+mod batch;
+mod clock;
+mod console;
+mod page;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::memory::Counting;
+use crate::nn::ModelError;
+
+pub use arguments::{Cli, Command, DigitizeArguments};
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ExitStatus {
+    /// All pages `ok` or `warning`.
+    Done = 0,
+    /// Some page was rejected or could not be read or written.
+    PagesFailed = 1,
+    /// The command cannot be carried out as it was given.
+    Usage = 2,
+    /// Our own fault.
+    Bug = 3,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// Why no work was begun.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    #[error("{first} and {second} would both be written as {id:?}; rename one of them",
+        first = first.display(), second = second.display())]
+    SameName {
+        id: String,
+        first: PathBuf,
+        second: PathBuf,
+    },
+    #[error("{id:?} cannot be written as {format}: {reason}; rename the page")]
+    PageName {
+        id: String,
+        format: &'static str,
+        reason: String,
+    },
+    #[error("--resume looks at the JSON of earlier runs; add json to --format")]
+    ResumeWithoutJson,
+    #[error("{path} cannot be made: {error}", path = path.display())]
+    OutFolder {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("--models: {0}")]
+    Models(ModelError),
+    #[error("the bundled models do not load: {0}")]
+    BundledModels(ModelError),
+}
+
+impl UsageError {
+    fn status(&self) -> ExitStatus {
+        match self {
+            Self::SameName { .. }
+            | Self::PageName { .. }
+            | Self::ResumeWithoutJson
+            | Self::OutFolder { .. }
+            | Self::Models(_) => ExitStatus::Usage,
+            Self::BundledModels(_) => ExitStatus::Bug,
+        }
+    }
+}
+
+/// Carries out the command; `heap` is the process's allocator.
+pub fn run(cli: &Cli, heap: &Counting) -> ExitStatus {
+    let done = match &cli.command {
+        Command::Digitize(arguments) => batch::digitize(arguments, heap),
+    };
+    done.unwrap_or_else(|error| {
+        console::complain(&error.to_string());
+        error.status()
+    })
+}

@@ -1,0 +1,192 @@
+//! What may be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::deliver::{FORMATS, Format, GivenOptions, format_named};
+use crate::digitize::Options;
+use crate::units::{Hertz, MmPerMillivolt, MmPerSecond};
+use crate::{layout, limits};
+
+/// Turns paper ECGs back into twelve calibrated signals. Research use only, not a medical device.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Digitize pages to files.
+    Digitize(DigitizeArguments),
+}
+
+/// Exit status: 0 all pages ok or warning, 1 some page rejected or failed, 2 usage, 3 a bug.
+#[derive(Debug, Args)]
+pub struct DigitizeArguments {
+    /// Pictures (PNG, JPEG, TIFF, BMP, PNM, WebP) or folders of them.
+    #[arg(value_name = "PAGE", required = true)]
+    pub pages: Vec<PathBuf>,
+    /// Folder for the results; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// What to write: csv, json, wfdb, native.
+    #[arg(long, value_delimiter = ',', default_value = "csv,json", value_parser = format_name)]
+    pub format: Vec<String>,
+    /// Samples a second, 100 to 1000.
+    #[arg(long, value_name = "HZ", default_value_t = 500, value_parser = clap::value_parser!(u16).range(100..=1000))]
+    pub fs: u16,
+    /// Paper speed, if you know better than the page.
+    #[arg(long, value_name = "MM_S", value_parser = speed)]
+    pub speed: Option<f32>,
+    /// Gain, if you know better than the page.
+    #[arg(long, value_name = "MM_MV", value_parser = gain)]
+    pub gain: Option<f32>,
+    /// The only layout to try, e.g. 3x4+1R.
+    #[arg(long, value_name = "NAME", value_parser = layout_name)]
+    pub layout: Option<String>,
+    /// Draw what was seen on each page, and the signals below it: ID.overlay.png.
+    #[arg(long)]
+    pub overlay: bool,
+    /// Folder with labels.onnx, trace.onnx and their .toml; the bundled models otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Threads of the nets; as many as there are cores, at most 4, otherwise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: Option<u16>,
+    /// The most memory that the process may take.
+    #[arg(long, value_name = "MIB", default_value_t = limits::MEMORY_BUDGET_MIB)]
+    pub memory_budget: usize,
+    /// Skip pages that are finished: same file, same options, same models.
+    #[arg(long)]
+    pub resume: bool,
+    /// One JSON line a page on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn format_name(text: &str) -> Result<String, String> {
+    let names: Vec<_> = FORMATS.iter().map(|format| format.name()).collect();
+    let known = format_named(text).map(|format| format.name().to_owned());
+    known.ok_or_else(|| format!("known are {}", names.join(", ")))
+}
+
+fn layout_name(text: &str) -> Result<String, String> {
+    layout::check_name(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
+fn speed(text: &str) -> Result<f32, String> {
+    within(text, limits::SPEED_MM_S)
+}
+
+fn gain(text: &str) -> Result<f32, String> {
+    within(text, limits::GAIN_MM_MV)
+}
+
+fn within(text: &str, [min, max]: [f32; 2]) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (min..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{min} to {max}"))
+    }
+}
+
+impl DigitizeArguments {
+    /// Each format once, in the order in which they are written.
+    pub fn formats(&self) -> Vec<&'static dyn Format> {
+        let asked = |format: &&dyn Format| self.format.iter().any(|name| name == format.name());
+        FORMATS.into_iter().filter(asked).collect()
+    }
+
+    /// For the core.
+    pub fn options(&self) -> Options {
+        Options {
+            sample_rate: Hertz(f32::from(self.fs)),
+            speed: self.speed.map(MmPerSecond),
+            gain: self.gain.map(MmPerMillivolt),
+            layout: self.layout.clone(),
+        }
+    }
+
+    /// For the report.
+    pub fn given(&self) -> GivenOptions {
+        GivenOptions {
+            fs_hz: f32::from(self.fs),
+            speed_mm_s: self.speed,
+            gain_mm_mv: self.gain,
+            layout: self.layout.clone(),
+            formats: self
+                .formats()
+                .iter()
+                .map(|format| format.name().to_owned())
+                .collect(),
+            overlay: self.overlay,
+        }
+    }
+
+    /// At least 1.
+    pub fn thread_count(&self) -> usize {
+        let cores = || {
+            let found = std::thread::available_parallelism().map_or(1, usize::from);
+            found.min(limits::THREADS_UNASKED_MAX)
+        };
+        self.threads.map_or_else(cores, usize::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<DigitizeArguments, clap::Error> {
+        let words = ["leadscan", "digitize"].into_iter().chain(words.split(' '));
+        Cli::try_parse_from(words).map(|cli| {
+            let Command::Digitize(arguments) = cli.command;
+            arguments
+        })
+    }
+
+    #[test]
+    fn the_defaults_are_csv_and_json_at_500_hz() {
+        let given = parse("a.png --out o").unwrap().given();
+        assert_eq!(
+            (given.fs_hz, given.formats.join(" ").as_str()),
+            (500.0, "csv json")
+        );
+        assert_eq!(
+            (given.speed_mm_s, given.gain_mm_mv, given.layout),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn formats_are_each_taken_once() {
+        let given = parse("a.png --out o --format json,native,wfdb,json")
+            .unwrap()
+            .given();
+        assert_eq!(given.formats, ["wfdb", "native", "json"]);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused() {
+        for wrong in [
+            "a.png",
+            "--out o",
+            "a.png --out o --fs 99",
+            "a.png --out o --fs 1001",
+            "a.png --out o --speed 0",
+            "a.png --out o --speed nan",
+            "a.png --out o --gain -10",
+            "a.png --out o --format xml",
+            "a.png --out o --layout 5x5",
+            "a.png --out o --threads 0",
+            "a.png --out o --wrong",
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+}
