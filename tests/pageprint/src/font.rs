@@ -26,11 +26,18 @@ impl Fonts {
 
     /// Every TrueType font below `folders`, in the order of their paths.
     pub fn scan(folders: &[PathBuf]) -> Self {
-        let mut paths = Vec::new();
-        for folder in folders {
-            collect(folder, &mut paths);
-        }
-        paths.sort();
+        Self::load(found(folders))
+    }
+
+    /// The one font of this file name below `folders`, or none but the built-in ones.
+    pub fn named(folders: &[PathBuf], file_name: &str) -> Self {
+        let mut paths = found(folders);
+        paths.retain(|path| path.file_name().is_some_and(|name| name == file_name));
+        paths.truncate(1);
+        Self::load(paths)
+    }
+
+    fn load(paths: Vec<PathBuf>) -> Self {
         let load = |path: &PathBuf| FontVec::try_from_vec(std::fs::read(path).ok()?).ok();
         let latin = |font: &FontVec| "aVRLF123mI/".chars().all(|c| font.glyph_id(c).0 != 0);
         Self { installed: paths.iter().filter_map(load).filter(latin).collect() }
@@ -39,6 +46,15 @@ impl Fonts {
     pub fn count(&self) -> usize {
         2 + self.installed.len()
     }
+}
+
+fn found(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for folder in folders {
+        collect(folder, &mut paths);
+    }
+    paths.sort();
+    paths
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {

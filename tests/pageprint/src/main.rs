@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use pageprint::font::Fonts;
-use pageprint::plan::Preset;
+use pageprint::plan::{self, Preset};
 use pageprint::signal::{Source, Store};
 
 /// Prints ECG pages of known truth: ID.png or ID.jpg, ID.json and ID.npz a page.
@@ -27,11 +27,18 @@ struct Arguments {
     fonts: Vec<PathBuf>,
     #[arg(long, value_enum, default_value = "train")]
     preset: Preset,
+    /// Prints the one sample page of the repository instead: page.jpg, truth.json, expected.csv.
+    #[arg(long)]
+    sample: bool,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.out)?;
+    if arguments.sample {
+        let fonts = Fonts::named(&arguments.fonts, plan::SAMPLE_FONT);
+        return pageprint::print(&plan::sample(), &fonts).write_case(&arguments.out);
+    }
     let fonts = Fonts::scan(&arguments.fonts);
     let source = match &arguments.signals {
         Some(path) => Source::Store(Store::open(path)?),

@@ -3,9 +3,13 @@
 //! In: a seed, a kind of page, a source of signals. Out: a `Plan`: traces as millimetre
 //! polylines, texts, pulses, separators, the grid's look, and what happens to the paper.
 
+mod sample;
+
 use crate::Rng;
 use crate::font::Style;
 use crate::signal::{LEADS, RATE_HZ, Recording, Source};
+
+pub use sample::{SAMPLE_FONT, sample};
 
 /// What kind of pages to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

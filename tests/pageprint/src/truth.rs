@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::PrintedPage;
 use crate::draw::Sheet;
 use crate::plan::{Plan, Role};
-use crate::signal::RATE_HZ;
+use crate::signal::{LEADS, RATE_HZ};
 use crate::warp::Warp;
 
 type Corners = [[f32; 2]; 4];
@@ -169,9 +169,61 @@ fn mesh(plan: &Plan, warp: &Warp) -> TruthMesh {
     TruthMesh { step_mm, columns, rows, px }
 }
 
+impl Truth {
+    /// The twelve signals as the product writes them: each lead from its rhythm strip where it has
+    /// one, else from its panel; millivolt; empty where nothing is printed.
+    pub fn csv(&self) -> String {
+        let mut leads = [const { Vec::new() }; 12];
+        for role in ["grid", "rhythm"] {
+            for segment in self.segments.iter().filter(|segment| segment.role == role) {
+                let (name, sign) = segment.lead.strip_prefix('-').map_or((segment.lead, 1.0), |n| (n, -1.0));
+                let Some(index) = LEADS.iter().position(|lead| *lead == name) else { continue };
+                let first = (segment.start_s * RATE_HZ).round() as usize;
+                leads[index] = vec![None; first];
+                leads[index].extend(self.mv[segment.key].iter().map(|mv| Some(sign * mv)));
+            }
+        }
+        let mut csv = format!("time_s,{}\n", LEADS.join(","));
+        for k in 0..leads.iter().map(Vec::len).max().unwrap_or(0) {
+            csv += &format!("{:.3}", k as f32 / RATE_HZ);
+            for lead in &leads {
+                csv.push(',');
+                if let Some(Some(mv)) = lead.get(k) {
+                    csv += &format!("{mv:.4}");
+                }
+            }
+            csv.push('\n');
+        }
+        csv
+    }
+}
+
 impl PrintedPage {
+    /// Writes `page.jpg` (or `.png`), `truth.json` and `expected.csv` into `folder`.
+    pub fn write_case(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let mut truth = self.truth.clone();
+        truth.image = self.write_picture(folder, "page")?;
+        std::fs::write(folder.join("truth.json"), serde_json::to_vec(&truth)?)?;
+        std::fs::write(folder.join("expected.csv"), truth.csv())?;
+        Ok(())
+    }
+
     /// Writes `ID.png` or `ID.jpg`, `ID.json` and `ID.npz` into `folder`.
     pub fn write(&self, folder: &Path, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+        let mut truth = self.truth.clone();
+        truth.image = self.write_picture(folder, id)?;
+        std::fs::write(folder.join(format!("{id}.json")), serde_json::to_vec(&truth)?)?;
+        let mut npz = NpzWriter::new(File::create(folder.join(format!("{id}.npz")))?);
+        for (k, (mv, px)) in self.truth.mv.iter().zip(&self.truth.px).enumerate() {
+            npz.add_array(format!("mv_{k}"), &Array1::from(mv.clone()))?;
+            let flat: Vec<f32> = px.iter().flatten().copied().collect();
+            npz.add_array(format!("px_{k}"), &Array2::from_shape_vec((px.len(), 2), flat)?)?;
+        }
+        npz.finish()?;
+        Ok(())
+    }
+
+    fn write_picture(&self, folder: &Path, id: &str) -> Result<String, Box<dyn std::error::Error>> {
         let name = match self.jpeg_quality {
             Some(_) => format!("{id}.jpg"),
             None => format!("{id}.png"),
@@ -188,16 +240,6 @@ impl PrintedPage {
                     .write_image(&self.rgb, width, height, image::ExtendedColorType::Rgb8)?;
             }
         }
-        let mut truth = self.truth.clone();
-        truth.image = name;
-        std::fs::write(folder.join(format!("{id}.json")), serde_json::to_vec(&truth)?)?;
-        let mut npz = NpzWriter::new(File::create(folder.join(format!("{id}.npz")))?);
-        for (k, (mv, px)) in self.truth.mv.iter().zip(&self.truth.px).enumerate() {
-            npz.add_array(format!("mv_{k}"), &Array1::from(mv.clone()))?;
-            let flat: Vec<f32> = px.iter().flatten().copied().collect();
-            npz.add_array(format!("px_{k}"), &Array2::from_shape_vec((px.len(), 2), flat)?)?;
-        }
-        npz.finish()?;
-        Ok(())
+        Ok(name)
     }
 }
