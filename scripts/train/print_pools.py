@@ -1,4 +1,4 @@
-"""Prints pages and keeps what the nets learn from: crops for the trace net, pages for the labels net.
+"""Prints pages and keeps what the nets learn from: crops for one, whole pages for the other.
 
     print_pools.py --printer PAGEPRINT --out DIR [--signals STORE] [--seed N] [--pages N]
 
