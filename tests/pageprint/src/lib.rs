@@ -7,6 +7,7 @@
 pub mod degrade;
 pub mod draw;
 pub mod font;
+pub mod npz;
 pub mod plan;
 pub mod signal;
 pub mod truth;

@@ -7,12 +7,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use ndarray::{Array1, Array2};
-use ndarray_npy::NpzWriter;
 use serde::Serialize;
 
 use crate::PrintedPage;
 use crate::draw::Sheet;
+use crate::npz::Archive;
 use crate::plan::{Plan, Role};
 use crate::signal::{LEADS, RATE_HZ};
 use crate::warp::Warp;
@@ -213,13 +212,12 @@ impl PrintedPage {
         let mut truth = self.truth.clone();
         truth.image = self.write_picture(folder, id)?;
         std::fs::write(folder.join(format!("{id}.json")), serde_json::to_vec(&truth)?)?;
-        let mut npz = NpzWriter::new(File::create(folder.join(format!("{id}.npz")))?);
+        let mut npz = Archive::default();
         for (k, (mv, px)) in self.truth.mv.iter().zip(&self.truth.px).enumerate() {
-            npz.add_array(format!("mv_{k}"), &Array1::from(mv.clone()))?;
-            let flat: Vec<f32> = px.iter().flatten().copied().collect();
-            npz.add_array(format!("px_{k}"), &Array2::from_shape_vec((px.len(), 2), flat)?)?;
+            npz.add(&format!("mv_{k}"), &[mv.len()], mv.iter().copied())?;
+            npz.add(&format!("px_{k}"), &[px.len(), 2], px.iter().flatten().copied())?;
         }
-        npz.finish()?;
+        std::fs::write(folder.join(format!("{id}.npz")), npz.finish()?)?;
         Ok(())
     }
 
