@@ -1,1 +1,4 @@
-fn main(){}
+//! What the product as a whole must hold.
+
+mod nn;
+mod tidy;
