@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use pageprint::font::Fonts;
 use pageprint::plan::{self, Preset};
-use pageprint::signal::{Source, Store};
+use pageprint::signal::Source;
 
 /// Prints ECG pages of known truth: ID.png or ID.jpg, ID.json and ID.npz a page.
 #[derive(Parser)]
@@ -19,7 +19,8 @@ struct Arguments {
     /// Number of the first page.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// A store of real records (NAME.sig.zst, NAME.csv beside it); the model otherwise.
+    /// A folder of WFDB records (format 16 or 212), or a store (NAME.sig.zst, NAME.csv beside it);
+    /// the model otherwise.
     #[arg(long)]
     signals: Option<PathBuf>,
     /// Folders with TrueType fonts.
@@ -41,9 +42,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let fonts = Fonts::scan(&arguments.fonts);
     let source = match &arguments.signals {
-        Some(path) => Source::Store(Store::open(path)?),
+        Some(path) => Source::open(path)?,
         None => Source::Model,
     };
+    if let Source::Wfdb(folder) = &source {
+        eprintln!("{} headers are no 12-lead record of 10 s", folder.skipped);
+    }
     for index in arguments.first..arguments.first + arguments.count {
         let plan = pageprint::plan(arguments.seed, index, arguments.preset, &source);
         let page = pageprint::print(&plan, &fonts);

@@ -1,8 +1,10 @@
-//! Where the signals come from: a store of real records, or a model.
+//! Where the signals come from: a store of real records, a folder of WFDB records, or a model.
 //!
 //! Out: `Recording`s of 12 leads, 10 s, 500 Hz, millivolt. The model sums Gaussian waves on a
 //! cardiac cycle (McSharry et al., A dynamical model for generating synthetic electrocardiogram
 //! signals, 2003), as a dipole seen by each lead, so that the limb leads obey Einthoven's law.
+
+mod wfdb;
 
 use std::io::Read;
 use std::path::Path;
@@ -43,13 +45,20 @@ impl Recording {
 /// A supply of recordings.
 pub enum Source {
     Store(Store),
+    Wfdb(wfdb::Folder),
     Model,
 }
 
 impl Source {
+    /// A folder of WFDB records, or a store.
+    pub fn open(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        Ok(if path.is_dir() { Self::Wfdb(wfdb::Folder::open(path)?) } else { Self::Store(Store::open(path)?) })
+    }
+
     pub fn draw(&self, rng: &mut Rng) -> Recording {
         match self {
             Self::Store(store) => store.recording(rng.below(store.offsets.len())),
+            Self::Wfdb(folder) => folder.recording(rng),
             Self::Model => model(rng),
         }
     }
