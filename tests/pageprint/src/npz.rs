@@ -17,7 +17,12 @@ pub struct Archive {
 
 impl Archive {
     /// Adds `NAME.npy`; `shape` is rows, or rows and columns.
-    pub fn add(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> Result<(), Error> {
+    pub fn add(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        values: impl IntoIterator<Item = f32>,
+    ) -> Result<(), Error> {
         let file = npy(shape, values);
         let name = format!("{name}.npy");
         let (offset, size) = (limited(self.bytes.len())?, limited(file.len())?);
@@ -76,7 +81,11 @@ fn npy(shape: &[usize], values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     bytes.extend(head.as_bytes());
     let before = bytes.len();
     bytes.extend(values.into_iter().flat_map(f32::to_le_bytes));
-    assert_eq!(bytes.len() - before, 4 * shape.iter().product::<usize>(), "as many values as the shape says");
+    assert_eq!(
+        bytes.len() - before,
+        4 * shape.iter().product::<usize>(),
+        "as many values as the shape says"
+    );
     bytes
 }
 
@@ -90,7 +99,12 @@ mod tests {
         archive.add("mv_0", &[3], [0.5, -1.0, f32::NAN]).unwrap();
         archive.add("px_0", &[1, 2], [7.0, 8.0]).unwrap();
         let bytes = archive.finish().unwrap();
-        let at = |needle: &[u8]| bytes.windows(needle.len()).position(|w| w == needle).unwrap();
+        let at = |needle: &[u8]| {
+            bytes
+                .windows(needle.len())
+                .position(|w| w == needle)
+                .unwrap()
+        };
         assert_eq!(at(b"PK\x03\x04"), 0);
         assert_eq!(&bytes[30..38], b"mv_0.npy");
         let head = at(b"\x93NUMPY\x01\x00");

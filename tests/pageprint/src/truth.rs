@@ -87,7 +87,11 @@ impl Truth {
         let segments = plan.traces.iter().enumerate().map(|(key, trace)| Segment {
             key,
             lead: trace.lead,
-            role: if trace.role == Role::Grid { "grid" } else { "rhythm" },
+            role: if trace.role == Role::Grid {
+                "grid"
+            } else {
+                "rhythm"
+            },
             start_s: trace.start_s,
             end_s: trace.start_s + trace.mv.len() as f32 / RATE_HZ,
             fs: RATE_HZ,
@@ -140,7 +144,11 @@ impl Truth {
                     path
                 })
                 .collect(),
-            marks: plan.marks.iter().map(|m| (m.class, m.width_mm, m.path_mm.clone())).collect(),
+            marks: plan
+                .marks
+                .iter()
+                .map(|m| (m.class, m.width_mm, m.path_mm.clone()))
+                .collect(),
         }
     }
 }
@@ -161,11 +169,24 @@ fn kind(plan: &Plan) -> String {
 
 fn mesh(plan: &Plan, warp: &Warp) -> TruthMesh {
     let step_mm = 10.0;
-    let (columns, rows) = ((plan.width_mm / step_mm) as usize + 2, (plan.height_mm / step_mm) as usize + 2);
+    let (columns, rows) = (
+        (plan.width_mm / step_mm) as usize + 2,
+        (plan.height_mm / step_mm) as usize + 2,
+    );
     let px = (0..rows * columns)
-        .map(|k| warp.to_page([(k % columns) as f32 * step_mm, (k / columns) as f32 * step_mm]))
+        .map(|k| {
+            warp.to_page([
+                (k % columns) as f32 * step_mm,
+                (k / columns) as f32 * step_mm,
+            ])
+        })
         .collect();
-    TruthMesh { step_mm, columns, rows, px }
+    TruthMesh {
+        step_mm,
+        columns,
+        rows,
+        px,
+    }
 }
 
 impl Truth {
@@ -175,8 +196,13 @@ impl Truth {
         let mut leads = [const { Vec::new() }; 12];
         for role in ["grid", "rhythm"] {
             for segment in self.segments.iter().filter(|segment| segment.role == role) {
-                let (name, sign) = segment.lead.strip_prefix('-').map_or((segment.lead, 1.0), |n| (n, -1.0));
-                let Some(index) = LEADS.iter().position(|lead| *lead == name) else { continue };
+                let (name, sign) = segment
+                    .lead
+                    .strip_prefix('-')
+                    .map_or((segment.lead, 1.0), |n| (n, -1.0));
+                let Some(index) = LEADS.iter().position(|lead| *lead == name) else {
+                    continue;
+                };
                 let first = (segment.start_s * RATE_HZ).round() as usize;
                 leads[index] = vec![None; first];
                 leads[index].extend(self.mv[segment.key].iter().map(|mv| Some(sign * mv)));
@@ -211,11 +237,18 @@ impl PrintedPage {
     pub fn write(&self, folder: &Path, id: &str) -> Result<(), Box<dyn std::error::Error>> {
         let mut truth = self.truth.clone();
         truth.image = self.write_picture(folder, id)?;
-        std::fs::write(folder.join(format!("{id}.json")), serde_json::to_vec(&truth)?)?;
+        std::fs::write(
+            folder.join(format!("{id}.json")),
+            serde_json::to_vec(&truth)?,
+        )?;
         let mut npz = Archive::default();
         for (k, (mv, px)) in self.truth.mv.iter().zip(&self.truth.px).enumerate() {
             npz.add(&format!("mv_{k}"), &[mv.len()], mv.iter().copied())?;
-            npz.add(&format!("px_{k}"), &[px.len(), 2], px.iter().flatten().copied())?;
+            npz.add(
+                &format!("px_{k}"),
+                &[px.len(), 2],
+                px.iter().flatten().copied(),
+            )?;
         }
         std::fs::write(folder.join(format!("{id}.npz")), npz.finish()?)?;
         Ok(())

@@ -9,7 +9,11 @@ const MEDIAN_PX_MAX: f32 = 0.3;
 
 /// More pages with `scripts/test --long`.
 fn page_count(few: u64, many: u64) -> u64 {
-    if std::env::var_os("LEADSCAN_LONG").is_some() { many } else { few }
+    if std::env::var_os("LEADSCAN_LONG").is_some() {
+        many
+    } else {
+        few
+    }
 }
 
 /// How much darker the page is with one trace than without any, and that trace's path.
@@ -77,7 +81,11 @@ fn measure(plan: &Plan) -> (f32, f32) {
         let ink = Ink::of(plan, trace);
         let reach = 1.5 + 0.5 * plan.line_width_mm * plan.px_per_mm + 2.0 * plan.fate.blur_px;
         for k in (2..ink.path.len() - 2).step_by(3) {
-            if ink.path[k - 1..k + 2].iter().flatten().all(|v| v.is_finite()) {
+            if ink.path[k - 1..k + 2]
+                .iter()
+                .flatten()
+                .all(|v| v.is_finite())
+            {
                 asked += 1;
                 distances.extend(ink.distance(k, reach));
             }
@@ -85,20 +93,32 @@ fn measure(plan: &Plan) -> (f32, f32) {
     }
     distances.sort_by(f32::total_cmp);
     assert!(!distances.is_empty(), "no ink was seen");
-    (distances[distances.len() / 2], distances.len() as f32 / asked as f32)
+    (
+        distances[distances.len() / 2],
+        distances.len() as f32 / asked as f32,
+    )
 }
 
 fn check(name: &str, plan: &Plan) {
     let (median, seen) = measure(plan);
-    println!("{name}: median {median:.3} px, ink at {:.1} % of the points", 100.0 * seen);
-    assert!(median <= MEDIAN_PX_MAX, "{name}: the truth lies {median} px beside the ink");
+    println!(
+        "{name}: median {median:.3} px, ink at {:.1} % of the points",
+        100.0 * seen
+    );
+    assert!(
+        median <= MEDIAN_PX_MAX,
+        "{name}: the truth lies {median} px beside the ink"
+    );
     assert!(seen > 0.9, "{name}: ink at {seen} of the points only");
 }
 
 #[test]
 fn the_truth_lies_on_the_ink_of_clean_pages() {
     for index in 0..page_count(3, 20) {
-        check(&format!("clean {index}"), &plan(41, index, Preset::Clean, &Source::Model));
+        check(
+            &format!("clean {index}"),
+            &plan(41, index, Preset::Clean, &Source::Model),
+        );
     }
 }
 
@@ -130,7 +150,9 @@ fn a_truth_beside_the_ink_is_seen() {
     for point in &mut ink.path {
         point[1] += 0.6;
     }
-    let mut found: Vec<f32> = (2..ink.path.len() - 2).filter_map(|k| ink.distance(k, 4.0)).collect();
+    let mut found: Vec<f32> = (2..ink.path.len() - 2)
+        .filter_map(|k| ink.distance(k, 4.0))
+        .collect();
     found.sort_by(f32::total_cmp);
     assert!(found[found.len() / 2] > MEDIAN_PX_MAX);
 }
@@ -144,7 +166,10 @@ fn the_same_seed_prints_the_same_page() {
         let (a, b) = (page(7, index), page(7, index));
         assert!(a.rgb == b.rgb, "page {index} is printed in two ways");
         assert_eq!(parts(&a), parts(&b));
-        assert!(a.rgb != page(8, index).rgb, "another seed prints another page");
+        assert!(
+            a.rgb != page(8, index).rgb,
+            "another seed prints another page"
+        );
     }
 }
 
@@ -154,7 +179,10 @@ fn the_sample_page_is_the_one_that_is_printed() {
     let folders = ["/usr/share/fonts".into()];
     let fonts = Fonts::named(&folders, pageprint::plan::SAMPLE_FONT);
     if fonts.count() == 2 {
-        assert!(std::env::var_os("LEADSCAN_CI").is_none(), "fonts-dejavu-core is not installed");
+        assert!(
+            std::env::var_os("LEADSCAN_CI").is_none(),
+            "fonts-dejavu-core is not installed"
+        );
         println!("SKIPPED: {} is not installed", pageprint::plan::SAMPLE_FONT);
         return;
     }
@@ -163,8 +191,14 @@ fn the_sample_page_is_the_one_that_is_printed() {
     std::fs::create_dir_all(&out).unwrap();
     page.write_case(&out).unwrap();
     for file in ["page.jpg", "truth.json", "expected.csv"] {
-        let (a, b) = (std::fs::read(folder.join(file)).unwrap(), std::fs::read(out.join(file)).unwrap());
-        assert!(a == b, "{file} is not what is printed now: see tests/pages/README.md");
+        let (a, b) = (
+            std::fs::read(folder.join(file)).unwrap(),
+            std::fs::read(out.join(file)).unwrap(),
+        );
+        assert!(
+            a == b,
+            "{file} is not what is printed now: see tests/pages/README.md"
+        );
     }
     std::fs::remove_dir_all(out).unwrap();
 }
@@ -178,7 +212,9 @@ fn thread_seconds() -> Option<f64> {
 /// Three pages a second are asked for; a machine half as fast as ours must not fail.
 #[test]
 fn a_page_is_printed_in_a_third_of_a_second() {
-    let Some(start) = thread_seconds() else { return };
+    let Some(start) = thread_seconds() else {
+        return;
+    };
     let fonts = Fonts::built_in();
     let mut pixels = 0;
     let count = page_count(6, 30);
@@ -188,6 +224,9 @@ fn a_page_is_printed_in_a_third_of_a_second() {
         pixels += print(&plan, &fonts).rgb.len() / 3;
     }
     let rate = count as f64 / (thread_seconds().unwrap_or(start) - start);
-    println!("{rate:.1} pages a second of {:.1} MP", pixels as f64 / 1e6 / count as f64);
+    println!(
+        "{rate:.1} pages a second of {:.1} MP",
+        pixels as f64 / 1e6 / count as f64
+    );
     assert!(rate > 1.5, "{rate} pages a second");
 }

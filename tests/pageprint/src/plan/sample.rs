@@ -35,9 +35,17 @@ pub fn sample() -> Plan {
         margins: true,
         simultaneous: false,
     };
-    let text = Style { font: PLOTTER, height_mm: 2.4, stroke_mm: 0.25 };
+    let text = Style {
+        font: PLOTTER,
+        height_mm: 2.4,
+        stroke_mm: 0.25,
+    };
     let house = House {
-        label: Style { font: INSTALLED, height_mm: 2.8, stroke_mm: 0.3 },
+        label: Style {
+            font: INSTALLED,
+            height_mm: 2.8,
+            stroke_mm: 0.3,
+        },
         place: Place::Above,
         offset: [1.0, 8.5],
         case: Case::Mixed,
@@ -48,31 +56,71 @@ pub fn sample() -> Plan {
         text,
     };
     let mut plan = sheet(&frame);
-    traces(&mut plan, &mut rng, &FORMATS[0].1, &frame, &house, &recording);
+    traces(
+        &mut plan,
+        &mut rng,
+        &FORMATS[0].1,
+        &frame,
+        &house,
+        &recording,
+    );
     for zero in &frame.rows {
         let (left, top) = (frame.left, zero - frame.gain);
-        let path = [(-7.5, *zero), (-6.5, *zero), (-6.5, top), (-1.5, top), (-1.5, *zero), (-0.5, *zero)];
+        let path = [
+            (-7.5, *zero),
+            (-6.5, *zero),
+            (-6.5, top),
+            (-1.5, top),
+            (-1.5, *zero),
+            (-0.5, *zero),
+        ];
         let path_mm = path.map(|(x, y)| [left + x, y]).to_vec();
-        plan.marks.push(Mark { class: "pulse", path_mm, width_mm: plan.line_width_mm, trace_ink: true });
+        plan.marks.push(Mark {
+            class: "pulse",
+            path_mm,
+            width_mm: plan.line_width_mm,
+            trace_ink: true,
+        });
     }
     for column in 1..4 {
         for zero in &frame.rows[..3] {
             let x = frame.left + column as f32 * frame.panel_mm;
             let path_mm = vec![[x, zero - 2.0], [x, zero + 2.0]];
-            plan.marks.push(Mark { class: "separator", path_mm, width_mm: 0.3, trace_ink: true });
+            plan.marks.push(Mark {
+                class: "separator",
+                path_mm,
+                width_mm: 0.3,
+                trace_ink: true,
+            });
         }
     }
-    let heading = Style { font: INSTALLED, ..text };
+    let heading = Style {
+        font: INSTALLED,
+        ..text
+    };
     for (text, class, style, x_mm, y_mm) in [
         ("Sample page", "text", heading, 18.0, 9.0),
-        ("A model's beats, printed by pageprint", "text", heading, 18.0, 14.0),
+        (
+            "A model's beats, printed by pageprint",
+            "text",
+            heading,
+            18.0,
+            14.0,
+        ),
         ("No patient stands behind it", "text", heading, 18.0, 19.0),
         ("25 mm/s", "25mm/s", text, 18.0, 150.0),
         ("10 mm/mV", "10mm/mV", text, 42.0, 150.0),
         ("0.05-150 Hz", "text", text, 70.0, 150.0),
     ] {
         let (text, class) = (text.to_owned(), class.to_owned());
-        plan.texts.push(Text { text, class, style, x_mm, y_mm, boxed: false });
+        plan.texts.push(Text {
+            text,
+            class,
+            style,
+            x_mm,
+            y_mm,
+            boxed: false,
+        });
     }
     plan
 }

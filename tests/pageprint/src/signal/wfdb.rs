@@ -48,7 +48,10 @@ enum Format {
 
 impl Folder {
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(path)?.flatten().map(|e| e.path()).collect();
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(path)?
+            .flatten()
+            .map(|e| e.path())
+            .collect();
         paths.retain(|path| path.extension().is_some_and(|e| e == "hea"));
         paths.sort();
         let found = paths.len();
@@ -59,9 +62,16 @@ impl Folder {
         };
         let records: Vec<Header> = paths.into_iter().filter_map(read).collect();
         if records.is_empty() {
-            return Err(format!("{}: none of {found} headers is a 12-lead record of 10 s", path.display()).into());
+            return Err(format!(
+                "{}: none of {found} headers is a 12-lead record of 10 s",
+                path.display()
+            )
+            .into());
         }
-        Ok(Self { skipped: found - records.len(), records })
+        Ok(Self {
+            skipped: found - records.len(),
+            records,
+        })
     }
 
     /// Ten seconds of one record; another one where a file cannot be read or misses samples.
@@ -80,25 +90,47 @@ impl Folder {
 
 impl Header {
     fn parse(text: &str, folder: &Path) -> Result<Self, Failure> {
-        let mut lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-        let mut head = lines.next().ok_or("an empty header")?.split_whitespace().skip(1);
+        let mut lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let mut head = lines
+            .next()
+            .ok_or("an empty header")?
+            .split_whitespace()
+            .skip(1);
         let count: usize = head.next().ok_or("no signal count")?.parse()?;
-        let rate = head.next().unwrap_or("250").split(['/', '(']).next().unwrap_or_default();
+        let rate = head
+            .next()
+            .unwrap_or("250")
+            .split(['/', '('])
+            .next()
+            .unwrap_or_default();
         let rate_hz: f32 = rate.parse()?;
         let samples: usize = head.next().unwrap_or("0").parse()?;
-        let signals = lines.take(count).map(Signal::parse).collect::<Result<Vec<_>, _>>()?;
+        let signals = lines
+            .take(count)
+            .map(Signal::parse)
+            .collect::<Result<Vec<_>, _>>()?;
         if signals.len() != count || !(50.0..=20_000.0).contains(&rate_hz) {
             return Err("a header cut short".into());
         }
-        Ok(Self { folder: folder.to_owned(), rate_hz, samples, signals })
+        Ok(Self {
+            folder: folder.to_owned(),
+            rate_hz,
+            samples,
+            signals,
+        })
     }
 
     fn usable(&self) -> bool {
-        self.samples as f32 >= SECONDS * self.rate_hz && stored().all(|lead| self.place(lead).is_some())
+        self.samples as f32 >= SECONDS * self.rate_hz
+            && stored().all(|lead| self.place(lead).is_some())
     }
 
     fn place(&self, lead: &str) -> Option<usize> {
-        self.signals.iter().position(|signal| signal.lead.eq_ignore_ascii_case(lead))
+        self.signals
+            .iter()
+            .position(|signal| signal.lead.eq_ignore_ascii_case(lead))
     }
 
     /// The eight stored leads from sample `first` on, at 500 Hz.
@@ -110,13 +142,22 @@ impl Header {
                 let signal = &self.signals[index];
                 // Signals of one file stand interleaved.
                 let together = || self.signals.iter().filter(|s| s.file == signal.file);
-                let (width, at) = (together().count(), self.signals[..index].iter().filter(|s| s.file == signal.file).count());
+                let (width, at) = (
+                    together().count(),
+                    self.signals[..index]
+                        .iter()
+                        .filter(|s| s.file == signal.file)
+                        .count(),
+                );
                 if !files.contains_key(signal.file.as_str()) {
                     files.insert(&signal.file, self.bytes(&signal.file)?);
                 }
                 let bytes = &files[signal.file.as_str()];
                 let sample = |k: usize| signal.millivolt(bytes, (first + k) * width + at);
-                let mv: Vec<f32> = (0..count).map(sample).collect::<Option<_>>().ok_or("a sample is missing")?;
+                let mv: Vec<f32> = (0..count)
+                    .map(sample)
+                    .collect::<Option<_>>()
+                    .ok_or("a sample is missing")?;
                 Ok(resample(&mv, self.rate_hz))
             })
             .collect()
@@ -133,7 +174,11 @@ impl Header {
 
 /// I, II and the chest leads: the others follow from them.
 fn stored() -> impl Iterator<Item = &'static str> {
-    LEADS.into_iter().enumerate().filter(|(k, _)| !(2..6).contains(k)).map(|(_, lead)| lead)
+    LEADS
+        .into_iter()
+        .enumerate()
+        .filter(|(k, _)| !(2..6).contains(k))
+        .map(|(_, lead)| lead)
 }
 
 impl Signal {
@@ -160,7 +205,13 @@ impl Signal {
         let steps: f32 = steps.parse()?;
         let steps_per_mv = per_mv * if steps == 0.0 { 200.0 } else { steps };
         let lead = cells.get(8).copied().unwrap_or_default().to_owned();
-        Ok(Self { file: cells[0].to_owned(), format, steps_per_mv, baseline, lead })
+        Ok(Self {
+            file: cells[0].to_owned(),
+            format,
+            steps_per_mv,
+            baseline,
+            lead,
+        })
     }
 
     /// Value `index` of the file, `None` where it is missing.
@@ -214,13 +265,19 @@ mod tests {
             head += &format!("{name}.dat {format} 200(-400)/mV 16 0 0 0 0 {lead}\n");
         }
         let mut bytes = Vec::new();
-        let values: Vec<i32> = (0..COUNT).flat_map(|t| (0..STORED).map(move |k| value(k, t))).collect();
+        let values: Vec<i32> = (0..COUNT)
+            .flat_map(|t| (0..STORED).map(move |k| value(k, t)))
+            .collect();
         match format {
             "16" => bytes.extend(values.iter().flat_map(|v| (*v as i16).to_le_bytes())),
             _ => {
                 for pair in values.chunks_exact(2) {
                     let [a, b] = [pair[0] & 0xFFF, pair[1] & 0xFFF];
-                    bytes.extend([(a & 255) as u8, (a >> 8 | b >> 8 << 4) as u8, (b & 255) as u8]);
+                    bytes.extend([
+                        (a & 255) as u8,
+                        (a >> 8 | b >> 8 << 4) as u8,
+                        (b & 255) as u8,
+                    ]);
                 }
             }
         }
@@ -245,7 +302,10 @@ mod tests {
             let recording = records.recording(&mut Rng::new(1));
             for (k, lead) in [0, 1, 6, 11].into_iter().zip([0, 1, 2, 7]) {
                 let expected = lead as f32 + 0.25;
-                assert!((recording.leads[k][50] - expected).abs() < 1e-5, "lead {k} in format {format}");
+                assert!(
+                    (recording.leads[k][50] - expected).abs() < 1e-5,
+                    "lead {k} in format {format}"
+                );
             }
             std::fs::remove_dir_all(path).unwrap();
         }
@@ -268,9 +328,17 @@ mod tests {
 
     #[test]
     fn no_header_brings_the_reader_down() {
-        let text = "r1 2 360/1(0) 650000\nr1.dat 212 200 11 1024 995 -22131 0 MLII\nr1.dat 212 200(0)/uV 11 0 0 0 0 V1\n";
+        let text = "r1 2 360/1(0) 650000\nr1.dat 212 200 11 1024 995 -22131 0 MLII\n\
+                    r1.dat 212 200(0)/uV 11 0 0 0 0 V1\n";
         let good = Header::parse(text, Path::new(".")).unwrap();
-        assert_eq!((good.rate_hz, good.signals[0].baseline, good.signals[1].steps_per_mv), (360.0, 1024, 200_000.0));
+        assert_eq!(
+            (
+                good.rate_hz,
+                good.signals[0].baseline,
+                good.signals[1].steps_per_mv
+            ),
+            (360.0, 1024, 200_000.0)
+        );
         let mut rng = Rng::new(5);
         for _ in 0..2000 {
             let mut bytes = text.as_bytes()[..rng.below(text.len())].to_vec();
