@@ -107,10 +107,6 @@ impl Truth {
             text: b.text.clone(),
             corners: corners(b.area_mm),
         });
-        let on_page = |path: &[[f32; 2]]| path.iter().map(|p| warp.to_page(*p)).collect::<Vec<_>>();
-        let inside = |p: &[f32; 2]| {
-            p[0] >= 0.0 && p[1] >= 0.0 && p[0] < plan.width_mm && p[1] < plan.height_mm
-        };
         Self {
             image: String::new(),
             width: warp.width,
@@ -134,15 +130,7 @@ impl Truth {
             px: plan
                 .traces
                 .iter()
-                .map(|t| {
-                    let mut path = on_page(&t.path_mm);
-                    for (px, mm) in path.iter_mut().zip(&t.path_mm) {
-                        if !inside(mm) {
-                            *px = [f32::NAN; 2];
-                        }
-                    }
-                    path
-                })
+                .map(|t| on_page(&t.path_mm, plan, warp))
                 .collect(),
             marks: plan
                 .marks
@@ -151,6 +139,19 @@ impl Truth {
                 .collect(),
         }
     }
+}
+
+/// The pixels of a path, NaN where it leaves the paper.
+fn on_page(path_mm: &[[f32; 2]], plan: &Plan, warp: &Warp) -> Vec<[f32; 2]> {
+    let inside = |[x, y]: [f32; 2]| x >= 0.0 && y >= 0.0 && x < plan.width_mm && y < plan.height_mm;
+    let place = |p: &[f32; 2]| {
+        if inside(*p) {
+            warp.to_page(*p)
+        } else {
+            [f32::NAN; 2]
+        }
+    };
+    path_mm.iter().map(place).collect()
 }
 
 fn kind(plan: &Plan) -> String {

@@ -35,11 +35,6 @@ pub fn sample() -> Plan {
         margins: true,
         simultaneous: false,
     };
-    let text = Style {
-        font: PLOTTER,
-        height_mm: 2.4,
-        stroke_mm: 0.25,
-    };
     let house = House {
         label: Style {
             font: INSTALLED,
@@ -53,7 +48,11 @@ pub fn sample() -> Plan {
         missing: 0.0,
         baseline_mm: 0.0,
         tick: Tick::Short,
-        text,
+        text: Style {
+            font: PLOTTER,
+            height_mm: 2.4,
+            stroke_mm: 0.25,
+        },
     };
     let mut plan = sheet(&frame);
     traces(
@@ -64,39 +63,46 @@ pub fn sample() -> Plan {
         &house,
         &recording,
     );
-    for zero in &frame.rows {
-        let (left, top) = (frame.left, zero - frame.gain);
-        let path = [
-            (-7.5, *zero),
-            (-6.5, *zero),
-            (-6.5, top),
-            (-1.5, top),
-            (-1.5, *zero),
-            (-0.5, *zero),
-        ];
-        let path_mm = path.map(|(x, y)| [left + x, y]).to_vec();
+    marks(&mut plan, &frame);
+    texts(&mut plan, house.text);
+    plan
+}
+
+/// A pulse of 0.2 s before each row, a tick between the columns.
+fn marks(plan: &mut Plan, frame: &Frame) {
+    let width_mm = plan.line_width_mm;
+    let mut mark = |class, path_mm| {
         plan.marks.push(Mark {
-            class: "pulse",
+            class,
             path_mm,
-            width_mm: plan.line_width_mm,
+            width_mm,
             trace_ink: true,
         });
+    };
+    for zero in &frame.rows {
+        let (low, top) = (*zero, zero - frame.gain);
+        let path = [
+            (-7.5, low),
+            (-6.5, low),
+            (-6.5, top),
+            (-1.5, top),
+            (-1.5, low),
+            (-0.5, low),
+        ];
+        mark("pulse", path.map(|(x, y)| [frame.left + x, y]).to_vec());
     }
     for column in 1..4 {
         for zero in &frame.rows[..3] {
             let x = frame.left + column as f32 * frame.panel_mm;
-            let path_mm = vec![[x, zero - 2.0], [x, zero + 2.0]];
-            plan.marks.push(Mark {
-                class: "separator",
-                path_mm,
-                width_mm: 0.3,
-                trace_ink: true,
-            });
+            mark("separator", vec![[x, zero - 2.0], [x, zero + 2.0]]);
         }
     }
+}
+
+fn texts(plan: &mut Plan, plotted: Style) {
     let heading = Style {
         font: INSTALLED,
-        ..text
+        ..plotted
     };
     for (text, class, style, x_mm, y_mm) in [
         ("Sample page", "text", heading, 18.0, 9.0),
@@ -108,9 +114,9 @@ pub fn sample() -> Plan {
             14.0,
         ),
         ("No patient stands behind it", "text", heading, 18.0, 19.0),
-        ("25 mm/s", "25mm/s", text, 18.0, 150.0),
-        ("10 mm/mV", "10mm/mV", text, 42.0, 150.0),
-        ("0.05-150 Hz", "text", text, 70.0, 150.0),
+        ("25 mm/s", "25mm/s", plotted, 18.0, 150.0),
+        ("10 mm/mV", "10mm/mV", plotted, 42.0, 150.0),
+        ("0.05-150 Hz", "text", plotted, 70.0, 150.0),
     ] {
         let (text, class) = (text.to_owned(), class.to_owned());
         plan.texts.push(Text {
@@ -122,7 +128,6 @@ pub fn sample() -> Plan {
             boxed: false,
         });
     }
-    plan
 }
 
 fn sheet(frame: &Frame) -> Plan {
