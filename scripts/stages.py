@@ -1,4 +1,4 @@
-"""Prints how long each stage of a page took: stages.py PAGE.json
+"""Prints what became of a page and how long each stage took: stages.py PAGE.json
 
 Only Python's own library: scripts/run needs no virtual environment.
 """
@@ -12,13 +12,14 @@ import sys
 
 def main(path: pathlib.Path) -> None:
     page = json.loads(path.read_text())
-    print(f"\nstatus {page['status']}, layout {page.get('layout')}")
-    for finding in page.get("findings", []):
+    print(f"\nstatus {page['status']}, layout {page['layout']}")
+    for finding in page["findings"]:
         print(f"  finding: {finding}")
-    stages: dict[str, float] = page["stage_seconds"]
-    for stage, seconds in stages.items():
-        print(f"{stage:>10} {seconds:8.3f} s")
-    print(f"{'all':>10} {sum(stages.values()):8.3f} s")
+    for stage in page["stages"]:
+        print(f"{stage['stage']:>10} {stage['seconds']:8.3f} s")
+    print(f"{'all':>10} {page['seconds']:8.3f} s")
+    if page["peak_memory_mib"] is not None:
+        print(f"most memory {page['peak_memory_mib']:.1f} MiB")
 
 
 if __name__ == "__main__":

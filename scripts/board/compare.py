@@ -10,7 +10,7 @@ import csv
 import pathlib
 import sys
 
-# One microvolt, and what four decimals of a millivolt round away.
+# One microvolt, and room for the rounding of the difference.
 APART_MV_MAX = 0.001 + 1e-9
 
 
