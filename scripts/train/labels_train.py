@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from labels_data import CLASSES, FILL
+from labels_data import FILL
 from labels_net import BINS, LabelsNet, anchors, flatten, to_boxes
 from precision import autocast
 

@@ -227,7 +227,9 @@ def random_labels(path: pathlib.Path, widths: list[int], head: int) -> None:
     net.save(path, (960, 1280), [8, 8, 16, 16, 32, 32])
 
 
-def write_card(path: pathlib.Path, size: tuple[int, int], outputs: list[str], classes: list) -> None:
+def write_card(
+    path: pathlib.Path, size: tuple[int, int], outputs: list[str], classes: list[str]
+) -> None:
     quote = lambda names: "[" + ", ".join(f'"{name}"' for name in names) + "]"  # noqa: E731
     path.with_suffix(".toml").write_text(
         f'name = "{path.stem}"\n'
@@ -250,7 +252,8 @@ def random_nets(out: pathlib.Path, full: bool) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    raw = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     tasks = parser.add_subparsers(dest="task", required=True)
     task = tasks.add_parser("record")
     task.add_argument("models", type=pathlib.Path)

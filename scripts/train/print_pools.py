@@ -1,14 +1,16 @@
-"""Prints pages and keeps what the nets learn from: crops for the trace net, pages for the labels net.
+"""Prints pages and keeps what the nets learn from: crops for one, whole pages for the other.
 
     print_pools.py --printer PAGEPRINT --out DIR [--signals STORE] [--seed N] [--pages N]
 
 Writes shards DIR/trace/SEED_k.* (see trace_data) and DIR/labels/SEED_k.jpg + .json (see
-labels_data) until `--pages` pages are printed; a second run with another seed adds to them.
+labels_data) until `--pages` pages are printed; the same command goes on where it was stopped, one
+with another seed adds to them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -20,6 +22,10 @@ import labels_data
 import trace_cut
 
 CHUNK = 40
+
+
+def shard(args: argparse.Namespace, first: int) -> str:
+    return str(args.out / "trace" / f"{args.seed}_{first:06d}")
 
 
 def chunk(args: argparse.Namespace, first: int, folder: pathlib.Path) -> None:
@@ -35,10 +41,12 @@ def chunk(args: argparse.Namespace, first: int, folder: pathlib.Path) -> None:
         labels_data.keep(page.image, page.truth, args.out / "labels", path.stem)
         found += trace_cut.crops(rng, page)
     images, labels, lines = (np.stack(part) for part in zip(*found, strict=True))
-    stem = str(args.out / "trace" / f"{args.seed}_{first:06d}")
+    stem = shard(args, first)
     np.save(f"{stem}.img.npy", images)
     np.save(f"{stem}.lab.npy", labels)
-    np.save(f"{stem}.y.npy", lines)
+    # A training takes up a shard when this file is there.
+    np.save(f"{stem}.part.npy", lines)
+    os.replace(f"{stem}.part.npy", f"{stem}.y.npy")
 
 
 def main() -> None:
@@ -54,6 +62,8 @@ def main() -> None:
     for kind in ("trace", "labels"):
         (args.out / kind).mkdir(parents=True, exist_ok=True)
     for first in range(0, args.pages, CHUNK):
+        if pathlib.Path(f"{shard(args, first)}.y.npy").exists():
+            continue
         with tempfile.TemporaryDirectory() as folder:
             chunk(args, first, pathlib.Path(folder))
 

@@ -91,7 +91,10 @@ def ranges(
             few = flat[:: max(1, flat.size // 400_000)]
             low[name].append(float(np.quantile(few, 1 - share)))
             high[name].append(float(np.quantile(few, share)))
-    return {n: (float(np.mean(low[n])), float(np.mean(high[n]) * 0.5 + np.max(high[n]) * 0.5)) for n in names}
+    return {
+        n: (float(np.mean(low[n])), float(np.mean(high[n]) * 0.5 + np.max(high[n]) * 0.5))
+        for n in names
+    }
 
 
 class Chain:
@@ -167,7 +170,8 @@ class Chain:
             self.constant(f"{name}_b", np.round(bias / (steps * entry)).astype(np.int32)),
         ]
         new = helper.make_node("QLinearConv", inputs, [f"{end}_q"], name=f"{name}_conv")
-        new.attribute.extend(a for a in node.attribute if a.name in ("pads", "strides", "kernel_shape"))
+        kept = ("pads", "strides", "kernel_shape")
+        new.attribute.extend(a for a in node.attribute if a.name in kept)
         self.nodes.append(new)
 
     def passing(self, node: onnx.NodeProto) -> None:
@@ -218,7 +222,12 @@ def quantise(
 
 
 def card(
-    path: pathlib.Path, name: str, shape: tuple[int, ...], outputs: list[str], classes: list[str], rest: str
+    path: pathlib.Path,
+    name: str,
+    shape: tuple[int, ...],
+    outputs: list[str],
+    classes: list[str],
+    rest: str,
 ) -> None:
     """The model's card beside its file; `rest` is TOML for people."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,7 @@
-//! Tests of the program as a whole: edges, formats, the command.
+//! What the product as a whole must hold: edges, formats, the command, the rules of the house.
 
 mod capture;
 mod cli;
 mod deliver;
 mod nn;
+mod tidy;

@@ -17,7 +17,12 @@ pub struct Layer {
 
 impl Layer {
     pub fn new(width: usize, height: usize, px_per_mm: f32) -> Self {
-        Self { width, height, px_per_mm, cover: vec![0; width * height] }
+        Self {
+            width,
+            height,
+            px_per_mm,
+            cover: vec![0; width * height],
+        }
     }
 
     /// Covers the pixel at least this much, 0 to 1.
@@ -43,8 +48,11 @@ impl Layer {
 
     fn segment(&mut self, a: [f32; 2], b: [f32; 2], half: f32, dark: f32) {
         let reach = half + 0.5;
-        let low = |k: usize, max: usize| (a[k].min(b[k]) - reach).floor().clamp(0.0, max as f32) as usize;
-        let high = |k: usize, max: usize| (a[k].max(b[k]) + reach + 1.0).ceil().clamp(0.0, max as f32) as usize;
+        let low =
+            |k: usize, max: usize| (a[k].min(b[k]) - reach).floor().clamp(0.0, max as f32) as usize;
+        let high = |k: usize, max: usize| {
+            (a[k].max(b[k]) + reach + 1.0).ceil().clamp(0.0, max as f32) as usize
+        };
         let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
         let length = (dx * dx + dy * dy).max(1e-9);
         for y in low(1, self.height)..high(1, self.height) {
@@ -83,7 +91,10 @@ pub struct Sheet {
 
 pub fn draw(plan: &Plan, fonts: &Fonts) -> Sheet {
     let scale = plan.px_per_mm;
-    let (width, height) = ((plan.width_mm * scale) as usize, (plan.height_mm * scale) as usize);
+    let (width, height) = (
+        (plan.width_mm * scale) as usize,
+        (plan.height_mm * scale) as usize,
+    );
     let mut traces = Layer::new(width, height, scale);
     let mut texts = Layer::new(width, height, scale);
     let mut marks = Layer::new(width, height, scale);
@@ -91,7 +102,11 @@ pub fn draw(plan: &Plan, fonts: &Fonts) -> Sheet {
         traces.line(&trace.path_mm, plan.line_width_mm);
     }
     for mark in &plan.marks {
-        let layer = if mark.trace_ink { &mut traces } else { &mut marks };
+        let layer = if mark.trace_ink {
+            &mut traces
+        } else {
+            &mut marks
+        };
         layer.line(&mark.path_mm, mark.width_mm);
     }
     let boxes = print_texts(plan, fonts, &mut texts);
@@ -105,10 +120,12 @@ pub fn draw(plan: &Plan, fonts: &Fonts) -> Sheet {
             let cover = [traces.cover[at], texts.cover[at], marks.cover[at]];
             let ruled = grid.at(x, y);
             for (channel, value) in pixel.iter_mut().enumerate() {
-                let mut light = plan.paper[channel] * (1.0 - ruled * (1.0 - plan.grid.color[channel]));
+                let mut light =
+                    plan.paper[channel] * (1.0 - ruled * (1.0 - plan.grid.color[channel]));
                 for (k, (cover, ink)) in cover.into_iter().zip(inks).enumerate() {
                     if cover > 0 {
-                        let weight = f32::from(cover) / 255.0 * if k == 0 { wave.at(x, y) } else { 1.0 };
+                        let weight =
+                            f32::from(cover) / 255.0 * if k == 0 { wave.at(x, y) } else { 1.0 };
                         light += weight * (ink[channel] - light).min(0.0);
                     }
                 }
@@ -116,7 +133,13 @@ pub fn draw(plan: &Plan, fonts: &Fonts) -> Sheet {
             }
         }
     }
-    Sheet { width, height, px_per_mm: scale, rgb, boxes }
+    Sheet {
+        width,
+        height,
+        px_per_mm: scale,
+        rgb,
+        boxes,
+    }
 }
 
 fn print_texts(plan: &Plan, fonts: &Fonts, layer: &mut Layer) -> Vec<Printed> {
@@ -128,15 +151,27 @@ fn print_texts(plan: &Plan, fonts: &Fonts, layer: &mut Layer) -> Vec<Printed> {
             let (l, t, r, b) = (left - 0.7, top - 0.7, right + 0.7, bottom + 0.7);
             layer.line(&[[l, t], [r, t], [r, b], [l, b], [l, t]], 0.2);
         }
-        boxes.push(Printed { class: text.class.clone(), text: text.text.clone(), area_mm: area });
+        boxes.push(Printed {
+            class: text.class.clone(),
+            text: text.text.clone(),
+            area_mm: area,
+        });
     }
     for mark in plan.marks.iter().filter(|mark| mark.class == "pulse") {
-        let bound = |k: usize, f: fn(f32, f32) -> f32, from: f32| mark.path_mm.iter().fold(from, |a, p| f(a, p[k]));
+        let bound = |k: usize, f: fn(f32, f32) -> f32, from: f32| {
+            mark.path_mm.iter().fold(from, |a, p| f(a, p[k]))
+        };
         let area = [
-            bound(0, f32::min, f32::INFINITY), bound(1, f32::min, f32::INFINITY),
-            bound(0, f32::max, f32::NEG_INFINITY), bound(1, f32::max, f32::NEG_INFINITY),
+            bound(0, f32::min, f32::INFINITY),
+            bound(1, f32::min, f32::INFINITY),
+            bound(0, f32::max, f32::NEG_INFINITY),
+            bound(1, f32::max, f32::NEG_INFINITY),
         ];
-        boxes.push(Printed { class: "pulse".into(), text: String::new(), area_mm: area });
+        boxes.push(Printed {
+            class: "pulse".into(),
+            text: String::new(),
+            area_mm: area,
+        });
     }
     boxes
 }
@@ -160,11 +195,21 @@ impl Grid {
                     if a < low || b > high {
                         return 0.0;
                     }
-                    covered(a - look.phase_mm[axis], b - look.phase_mm[axis], pitch, line) / (b - a)
+                    covered(
+                        a - look.phase_mm[axis],
+                        b - look.phase_mm[axis],
+                        pitch,
+                        line,
+                    ) / (b - a)
                 })
                 .collect()
         };
-        let both = |pitch: f32, line: f32| [profile(0, width, pitch, line), profile(1, height, pitch, line)];
+        let both = |pitch: f32, line: f32| {
+            [
+                profile(0, width, pitch, line),
+                profile(1, height, pitch, line),
+            ]
+        };
         let mut minor = both(1.0, look.minor_width_mm);
         let mut major = both(5.0, look.major_width_mm);
         // Lines end where the ruled area ends.
@@ -178,7 +223,12 @@ impl Grid {
                 }
             }
         }
-        Self { kind: look.kind, minor, major, strength: [look.minor, look.major] }
+        Self {
+            kind: look.kind,
+            minor,
+            major,
+            strength: [look.minor, look.major],
+        }
     }
 
     /// How much of the grid's ink is at a pixel, 0 to 1.
@@ -188,7 +238,11 @@ impl Grid {
         let major = self.strength[1] * either(&self.major);
         let ink = match self.kind {
             GridKind::Lines => minor.max(major),
-            GridKind::Dots => (1.8 * self.strength[0].max(0.4) * self.minor[0][x] * self.minor[1][y]).min(1.0).max(major * 0.6),
+            GridKind::Dots => {
+                (1.8 * self.strength[0].max(0.4) * self.minor[0][x] * self.minor[1][y])
+                    .min(1.0)
+                    .max(major * 0.6)
+            }
             GridKind::MinorOnly => minor,
             GridKind::MajorOnly => major,
             GridKind::None => 0.0,
@@ -217,7 +271,11 @@ struct Uneven {
 impl Uneven {
     fn new(plan: &Plan) -> Self {
         let seed = plan.traces.first().map_or(0.0, |t| t.zero_mm);
-        Self { depth: plan.uneven, x: 0.011 + 0.013 * (seed % 1.0), y: 0.017 }
+        Self {
+            depth: plan.uneven,
+            x: 0.011 + 0.013 * (seed % 1.0),
+            y: 0.017,
+        }
     }
 
     fn at(&mut self, x: usize, y: usize) -> f32 {
@@ -225,7 +283,8 @@ impl Uneven {
             return 1.0;
         }
         let (x, y) = (x as f32, y as f32);
-        let wave = (self.x * x).sin() * (self.y * y + 0.004 * x).cos() + 0.6 * (0.061 * x + 0.02 * y).sin();
+        let wave = (self.x * x).sin() * (self.y * y + 0.004 * x).cos()
+            + 0.6 * (0.061 * x + 0.02 * y).sin();
         (1.0 - self.depth * (0.5 + 0.5 * wave)).clamp(0.12, 1.0)
     }
 }
@@ -239,10 +298,22 @@ mod tests {
         for width_mm in [0.1, 0.3, 0.6] {
             let mut layer = Layer::new(200, 100, 8.0);
             layer.line(&[[2.0, 6.3], [22.0, 6.3]], width_mm);
-            let column: Vec<f32> = (0..100).map(|y| f32::from(layer.cover[y * 200 + 90]) / 255.0).collect();
+            let column: Vec<f32> = (0..100)
+                .map(|y| f32::from(layer.cover[y * 200 + 90]) / 255.0)
+                .collect();
             let mass: f32 = column.iter().sum();
-            let center: f32 = column.iter().enumerate().map(|(y, c)| (y as f32 + 0.5) * c).sum::<f32>() / mass / 8.0;
-            assert!((mass / 8.0 - width_mm).abs() < 0.06, "{width_mm} mm drew {}", mass / 8.0);
+            let center: f32 = column
+                .iter()
+                .enumerate()
+                .map(|(y, c)| (y as f32 + 0.5) * c)
+                .sum::<f32>()
+                / mass
+                / 8.0;
+            assert!(
+                (mass / 8.0 - width_mm).abs() < 0.06,
+                "{width_mm} mm drew {}",
+                mass / 8.0
+            );
             assert!((center - 6.3).abs() < 0.02, "centre at {center}");
         }
     }

@@ -16,24 +16,37 @@ pub struct Fonts {
 }
 
 /// Names that hold no Latin letters, or ornaments.
-const SKIPPED: [&str; 9] = ["Emoji", "Symbol", "Math", "Icons", "Dingbat", "D050000L", "CJK", "Syms", "Initials"];
+const SKIPPED: [&str; 9] = [
+    "Emoji", "Symbol", "Math", "Icons", "Dingbat", "D050000L", "CJK", "Syms", "Initials",
+];
 
 impl Fonts {
     /// Only the built-in ones.
     pub fn built_in() -> Self {
-        Self { installed: Vec::new() }
+        Self {
+            installed: Vec::new(),
+        }
     }
 
     /// Every TrueType font below `folders`, in the order of their paths.
     pub fn scan(folders: &[PathBuf]) -> Self {
-        let mut paths = Vec::new();
-        for folder in folders {
-            collect(folder, &mut paths);
-        }
-        paths.sort();
+        Self::load(found(folders))
+    }
+
+    /// The one font of this file name below `folders`, or none but the built-in ones.
+    pub fn named(folders: &[PathBuf], file_name: &str) -> Self {
+        let mut paths = found(folders);
+        paths.retain(|path| path.file_name().is_some_and(|name| name == file_name));
+        paths.truncate(1);
+        Self::load(paths)
+    }
+
+    fn load(paths: Vec<PathBuf>) -> Self {
         let load = |path: &PathBuf| FontVec::try_from_vec(std::fs::read(path).ok()?).ok();
         let latin = |font: &FontVec| "aVRLF123mI/".chars().all(|c| font.glyph_id(c).0 != 0);
-        Self { installed: paths.iter().filter_map(load).filter(latin).collect() }
+        Self {
+            installed: paths.iter().filter_map(load).filter(latin).collect(),
+        }
     }
 
     pub fn count(&self) -> usize {
@@ -41,8 +54,19 @@ impl Fonts {
     }
 }
 
+fn found(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for folder in folders {
+        collect(folder, &mut paths);
+    }
+    paths.sort();
+    paths
+}
+
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         let name = path.to_string_lossy().into_owned();
@@ -104,15 +128,25 @@ fn outlines(
     let scale = PxScale::from(style.height_mm / capital * px);
     let scaled = font.as_scaled(scale);
     let mut pen = x_mm * px;
-    let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
+    let mut bounds = [
+        f32::INFINITY,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NEG_INFINITY,
+    ];
     for letter in text.chars() {
         let id = font.glyph_id(letter);
         let glyph = id.with_scale_and_position(scale, point(pen, y_mm * px));
         pen += scaled.h_advance(id);
-        let Some(outline) = font.outline_glyph(glyph) else { continue };
+        let Some(outline) = font.outline_glyph(glyph) else {
+            continue;
+        };
         let around = outline.px_bounds();
         outline.draw(|x, y, cover| {
-            let (column, row) = (around.min.x as i64 + i64::from(x), around.min.y as i64 + i64::from(y));
+            let (column, row) = (
+                around.min.x as i64 + i64::from(x),
+                around.min.y as i64 + i64::from(y),
+            );
             layer.put(column, row, cover);
         });
         bounds[0] = bounds[0].min(around.min.x / px);
@@ -120,7 +154,11 @@ fn outlines(
         bounds[2] = bounds[2].max(around.max.x / px);
         bounds[3] = bounds[3].max(around.max.y / px);
     }
-    if bounds[0] > bounds[2] { [x_mm, y_mm, x_mm, y_mm] } else { bounds }
+    if bounds[0] > bounds[2] {
+        [x_mm, y_mm, x_mm, y_mm]
+    } else {
+        bounds
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -129,14 +167,24 @@ enum Pen {
     Dots,
 }
 
-fn strokes(layer: &mut Layer, style: Style, text: &str, x_mm: f32, y_mm: f32, pen: Pen) -> [f32; 4] {
+fn strokes(
+    layer: &mut Layer,
+    style: Style,
+    text: &str,
+    x_mm: f32,
+    y_mm: f32,
+    pen: Pen,
+) -> [f32; 4] {
     let mut x = x_mm;
     let unit = style.height_mm / 6.0;
     let mut right = x_mm;
     for letter in text.chars() {
         let small = letter.is_lowercase();
         let unit = if small { unit * 0.78 } else { unit };
-        for stroke in glyph(letter.to_ascii_uppercase()).split(' ').filter(|s| !s.is_empty()) {
+        for stroke in glyph(letter.to_ascii_uppercase())
+            .split(' ')
+            .filter(|s| !s.is_empty())
+        {
             let points: Vec<[f32; 2]> = stroke
                 .as_bytes()
                 .chunks_exact(2)
@@ -152,7 +200,12 @@ fn strokes(layer: &mut Layer, style: Style, text: &str, x_mm: f32, y_mm: f32, pe
         x += unit * if "I.:,'1".contains(letter) { 4.4 } else { 5.6 };
     }
     let half = style.stroke_mm / 2.0;
-    [x_mm - half, y_mm - style.height_mm - half, right + half, y_mm + half]
+    [
+        x_mm - half,
+        y_mm - style.height_mm - half,
+        right + half,
+        y_mm + half,
+    ]
 }
 
 fn dots(layer: &mut Layer, points: &[[f32; 2]], unit: f32) {
@@ -226,19 +279,34 @@ mod tests {
 
     #[test]
     fn every_letter_of_a_lead_name_leaves_ink_in_its_box() {
-        for name in ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"] {
+        for name in [
+            "I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6",
+        ] {
             for font in [0, 1] {
                 let mut layer = Layer::new(200, 80, 8.0);
-                let style = Style { font, height_mm: 3.0, stroke_mm: 0.3 };
+                let style = Style {
+                    font,
+                    height_mm: 3.0,
+                    stroke_mm: 0.3,
+                };
                 let [left, top, right, bottom] =
                     write(&mut layer, &Fonts::built_in(), style, name, 4.0, 7.0);
                 let inside = |k: usize| {
                     let (x, y) = ((k % 200) as f32 / 8.0, (k / 200) as f32 / 8.0);
                     x > left - 0.5 && x < right + 0.5 && y > top - 0.5 && y < bottom + 0.5
                 };
-                let ink: Vec<usize> = (0..layer.cover.len()).filter(|k| layer.cover[*k] > 128).collect();
-                assert!(ink.len() > 20, "{name} in font {font}: {} px of ink", ink.len());
-                assert!(ink.into_iter().all(inside), "{name} in font {font} leaves its box");
+                let ink: Vec<usize> = (0..layer.cover.len())
+                    .filter(|k| layer.cover[*k] > 128)
+                    .collect();
+                assert!(
+                    ink.len() > 20,
+                    "{name} in font {font}: {} px of ink",
+                    ink.len()
+                );
+                assert!(
+                    ink.into_iter().all(inside),
+                    "{name} in font {font} leaves its box"
+                );
             }
         }
     }

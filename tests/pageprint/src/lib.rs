@@ -7,6 +7,7 @@
 pub mod degrade;
 pub mod draw;
 pub mod font;
+pub mod npz;
 pub mod plan;
 pub mod signal;
 pub mod truth;
@@ -45,7 +46,8 @@ pub fn print(plan: &Plan, fonts: &Fonts) -> PrintedPage {
 
 /// Page `index` of the series `seed`, of the given kind.
 pub fn plan(seed: u64, index: u64, preset: plan::Preset, source: &Source) -> Plan {
-    let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index.wrapping_mul(0xD1B5_4A32_D192_ED03);
+    let mixed =
+        seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index.wrapping_mul(0xD1B5_4A32_D192_ED03);
     let mut rng = Rng::new(mixed);
     plan::random(&mut rng, preset, source)
 }

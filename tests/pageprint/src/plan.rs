@@ -3,9 +3,16 @@
 //! In: a seed, a kind of page, a source of signals. Out: a `Plan`: traces as millimetre
 //! polylines, texts, pulses, separators, the grid's look, and what happens to the paper.
 
+mod fate;
+mod furniture;
+mod sample;
+
 use crate::Rng;
 use crate::font::Style;
 use crate::signal::{LEADS, RATE_HZ, Recording, Source};
+
+pub use fate::Fate;
+pub use sample::{SAMPLE_FONT, sample};
 
 /// What kind of pages to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -85,34 +92,6 @@ pub struct GridLook {
     pub area_mm: [f32; 4],
 }
 
-/// What happens to the paper and its picture.
-#[derive(Clone, Debug, Default)]
-pub struct Fate {
-    pub rotation_deg: f32,
-    pub quarter_turns: u8,
-    /// Perspective, as shifts of the four corners in shares of the page's size.
-    pub corners: [[f32; 2]; 4],
-    /// Waves of the sheet: amplitude mm, period mm, phase, direction.
-    pub waves: Vec<[f32; 4]>,
-    /// Folds: place, direction, width mm, depth.
-    pub folds: Vec<[f32; 5]>,
-    pub desk: Option<[f32; 3]>,
-    pub desk_margin: f32,
-    pub shade: f32,
-    pub shadow: f32,
-    pub tint: [f32; 3],
-    pub blur_px: f32,
-    pub noise: f32,
-    pub gamma: f32,
-    pub fade: f32,
-    pub grey: bool,
-    pub threshold: Option<f32>,
-    pub halftone: bool,
-    pub stains: usize,
-    pub sharpen: f32,
-    pub seed: u64,
-}
-
 /// A whole page.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -150,6 +129,7 @@ const LIMB: [&str; 6] = ["I", "II", "III", "aVR", "aVL", "aVF"];
 const CHEST: [&str; 6] = ["V1", "V2", "V3", "V4", "V5", "V6"];
 const CABRERA: [&str; 6] = ["aVL", "I", "-aVR", "II", "aVF", "III"];
 
+#[rustfmt::skip]
 const FORMATS: [(f32, Format); 9] = [
     (10.0, Format { name: "3x4", cabrera: false, columns: &[&["I", "II", "III"], &["aVR", "aVL", "aVF"], &["V1", "V2", "V3"], &["V4", "V5", "V6"]] }),
     (3.5, Format { name: "6x2", cabrera: false, columns: &[&LIMB, &CHEST] }),
@@ -162,16 +142,52 @@ const FORMATS: [(f32, Format); 9] = [
     (0.4, Format { name: "12x1", cabrera: true, columns: &[&["aVL", "I", "-aVR", "II", "aVF", "III", "V1", "V2", "V3", "V4", "V5", "V6"]] }),
 ];
 
+/// The samples and the factor that make `lead`. Further chest leads stand in for themselves as
+/// their neighbours, smaller: their names are what matters.
 fn signal<'a>(recording: &'a Recording, lead: &str) -> (&'a [f32], f32) {
-    let (name, sign) = lead.strip_prefix('-').map_or((lead, 1.0), |name| (name, -1.0));
-    let index = LEADS.iter().position(|l| *l == name).expect("a format names known leads");
+    let (name, sign) = match lead {
+        "V7" => ("V6", 0.8),
+        "V8" => ("V6", 0.6),
+        "V9" => ("V6", 0.45),
+        "V3R" => ("V1", 0.8),
+        "V4R" => ("V1", 0.6),
+        "V5R" => ("V1", 0.5),
+        _ => lead
+            .strip_prefix('-')
+            .map_or((lead, 1.0), |name| (name, -1.0)),
+    };
+    let index = LEADS
+        .iter()
+        .position(|l| *l == name)
+        .expect("a format names known leads");
     (&recording.leads[index], sign)
 }
 
+/// Pages of further chest leads, so that the labels net knows their names. No layout of the
+/// product has them: they are printed for training alone.
+#[rustfmt::skip]
+const FURTHER: [Format; 2] = [
+    Format { name: "6x1", cabrera: false, columns: &[&["V3R", "V4R", "V5R", "V7", "V8", "V9"]] },
+    Format { name: "3x5", cabrera: false, columns: &[
+        &["I", "II", "III"], &["aVR", "aVL", "aVF"], &["V1", "V2", "V3"], &["V4", "V5", "V6"], &["V7", "V8", "V4R"],
+    ] },
+];
+const FURTHER_SHARE: f32 = 0.04;
+
+fn format(rng: &mut Rng, preset: Preset) -> &'static Format {
+    if preset == Preset::Train && rng.chance(FURTHER_SHARE) {
+        return &FURTHER[rng.below(FURTHER.len())];
+    }
+    let weights: Vec<(f32, usize)> = FORMATS.iter().enumerate().map(|(k, f)| (f.0, k)).collect();
+    &FORMATS[rng.weigh(&weights)].1
+}
+
+/// Pages that lie on their side or on their head.
+const TURNED_SHARE: f32 = 0.05;
+
 /// A page by chance.
 pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
-    let weights: Vec<(f32, usize)> = FORMATS.iter().enumerate().map(|(k, f)| (f.0, k)).collect();
-    let format = &FORMATS[rng.weigh(&weights)].1;
+    let format = format(rng, preset);
     let rhythm = rhythm(rng, format);
     let frame = frame(rng, format, rhythm.len());
     let recording = source.draw(rng);
@@ -184,13 +200,20 @@ pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
     separators(&mut plan, rng, &frame, &house);
     calibration_text(&mut plan, rng, &frame, &house);
     if frame.margins {
-        header(&mut plan, rng, &frame);
+        furniture::header(&mut plan, rng, &frame);
         if rng.chance(0.15) {
-            scribble(&mut plan, rng);
+            furniture::scribble(&mut plan, rng);
+        }
+        if rng.chance(0.05) {
+            furniture::stamp(&mut plan, rng);
         }
     }
-    plan.fate = fate(rng, preset);
-    plan.jpeg_quality = jpeg(rng, preset);
+    plan.fate = fate::draw(rng, preset);
+    // A training teaches the labels net to be silent on turned pages: only other pages are turned.
+    if preset != Preset::Clean && preset != Preset::Train && rng.chance(TURNED_SHARE) {
+        plan.fate.quarter_turns = 1 + rng.below(3) as u8;
+    }
+    plan.jpeg_quality = fate::jpeg(rng, preset);
     plan
 }
 
@@ -201,9 +224,20 @@ fn rhythm(rng: &mut Rng, format: &Format) -> Vec<&'static str> {
         "4x3" => rng.weigh(&[(1.0, 0), (1.0, 1)]),
         _ => 0,
     };
-    let sets: [&[&'static str]; 4] = [&["II", "V1", "V5"], &["V1", "II", "V5"], &["II", "V5", "V1"], &["V1", "V2", "II"]];
+    let sets: [&[&'static str]; 4] = [
+        &["II", "V1", "V5"],
+        &["V1", "II", "V5"],
+        &["II", "V5", "V1"],
+        &["V1", "V2", "II"],
+    ];
     if count == 1 {
-        return vec![rng.weigh(&[(7.0, "II"), (2.0, "V1"), (1.0, "V5"), (0.3, "III"), (0.3, "aVF")])];
+        return vec![rng.weigh(&[
+            (7.0, "II"),
+            (2.0, "V1"),
+            (1.0, "V5"),
+            (0.3, "III"),
+            (0.3, "aVF"),
+        ])];
     }
     rng.pick(&sets)[..count].to_vec()
 }
@@ -231,7 +265,11 @@ fn frame(rng: &mut Rng, format: &Format, strips: usize) -> Frame {
     let speed = rng.weigh(&[(8.5, 25.0), (0.8, 50.0), (0.7, 12.5)]);
     let gain = rng.weigh(&[(8.5, 10.0), (0.9, 5.0), (0.6, 20.0)]);
     let chest_gain = if rng.chance(0.05) { gain / 2.0 } else { gain };
-    let total_s = if speed > 30.0 { 5.0 } else { rng.weigh(&[(9.0, 10.0), (1.0, 8.0)]) };
+    let total_s = if speed > 30.0 {
+        5.0
+    } else {
+        rng.weigh(&[(9.0, 10.0), (1.0, 8.0)])
+    };
     let panel_s = total_s / columns as f32;
     let panel_mm = panel_s * speed;
     let strip_mm = total_s * speed;
@@ -243,39 +281,87 @@ fn frame(rng: &mut Rng, format: &Format, strips: usize) -> Frame {
     } * if gain > 15.0 { 1.3 } else { 1.0 };
     let margins = rng.chance(0.6);
     let (side, top, bottom) = if margins {
-        (rng.range(8.0, 25.0), rng.range(22.0, 60.0), rng.range(10.0, 30.0))
+        (
+            rng.range(8.0, 25.0),
+            rng.range(22.0, 60.0),
+            rng.range(10.0, 30.0),
+        )
     } else {
-        (rng.range(2.0, 12.0), rng.range(0.5, 0.8) * pitch, rng.range(0.5, 0.8) * pitch)
+        // Little room: tall peaks leave the paper.
+        (
+            rng.range(2.0, 12.0),
+            rng.range(0.25, 0.8) * pitch,
+            rng.range(0.25, 0.8) * pitch,
+        )
     };
     let left = side + rng.range(0.0, 12.0);
-    let rows: Vec<f32> = (0..row_count).map(|k| top + pitch * (k as f32 + 0.3)).collect();
-    let sheet = [left + strip_mm + rng.range(2.0, 4.0 + side), rows[row_count - 1] + pitch * 0.3 + bottom];
+    let rows: Vec<f32> = (0..row_count)
+        .map(|k| top + pitch * (k as f32 + 0.3))
+        .collect();
+    let sheet = [
+        left + strip_mm + rng.range(2.0, 4.0 + side),
+        rows[row_count - 1] + pitch * 0.3 + bottom,
+    ];
     Frame {
-        left, rows, panel_s, panel_mm, strip_mm, pitch, speed, gain, chest_gain, sheet, margins,
+        left,
+        rows,
+        panel_s,
+        panel_mm,
+        strip_mm,
+        pitch,
+        speed,
+        gain,
+        chest_gain,
+        sheet,
+        margins,
         simultaneous: rng.chance(0.12),
     }
 }
 
+#[rustfmt::skip]
 const INKS: [(f32, [f32; 3]); 6] = [
     (6.0, [0.05, 0.05, 0.06]), (2.0, [0.2, 0.2, 0.22]), (1.0, [0.1, 0.1, 0.45]),
     (0.5, [0.4, 0.05, 0.08]), (0.8, [0.4, 0.4, 0.42]), (0.4, [0.0, 0.15, 0.5]),
 ];
+#[rustfmt::skip]
 const GRIDS: [(f32, [f32; 3]); 9] = [
     (5.0, [0.95, 0.45, 0.45]), (4.0, [0.97, 0.65, 0.68]), (2.0, [0.95, 0.6, 0.35]),
     (0.8, [0.6, 0.4, 0.25]), (1.2, [0.4, 0.72, 0.45]), (1.2, [0.45, 0.6, 0.9]),
     (1.5, [0.6, 0.6, 0.6]), (0.4, [0.25, 0.25, 0.25]), (1.2, [0.85, 0.2, 0.25]),
 ];
 
-fn blank(rng: &mut Rng, preset: Preset, format: &Format, frame: &Frame, rhythm: &[&'static str]) -> Plan {
+fn blank(
+    rng: &mut Rng,
+    preset: Preset,
+    format: &Format,
+    frame: &Frame,
+    rhythm: &[&'static str],
+) -> Plan {
     let px_per_mm = match preset {
         Preset::Photo => rng.range(5.5, 13.0),
-        _ => rng.weigh(&[(1.0, 3.94), (1.5, 5.9), (4.0, 7.874), (2.0, 11.81), (0.0, 0.0)]) * rng.range(0.9, 1.1),
+        _ => {
+            rng.weigh(&[
+                (1.0, 3.94),
+                (1.5, 5.9),
+                (4.0, 7.874),
+                (2.0, 11.81),
+                (0.4, 15.75),
+            ]) * rng.range(0.9, 1.1)
+        }
     };
     let most = (16.0e6 / (frame.sheet[0] * frame.sheet[1])).sqrt();
     let ink = rng.weigh(&INKS);
-    let text = if rng.chance(0.7) { ink } else { rng.weigh(&INKS) };
+    let text = if rng.chance(0.7) {
+        ink
+    } else {
+        rng.weigh(&INKS)
+    };
     let white = rng.range(0.86, 1.0);
-    let line_width = if rng.chance(0.7) { rng.range(0.2, 0.38) } else { rng.range(0.12, 0.6) };
+    let line_width = if rng.chance(0.7) {
+        rng.range(0.2, 0.38)
+    } else {
+        rng.range(0.12, 0.6)
+    };
     Plan {
         width_mm: frame.sheet[0],
         height_mm: frame.sheet[1],
@@ -292,12 +378,20 @@ fn blank(rng: &mut Rng, preset: Preset, format: &Format, frame: &Frame, rhythm: 
         texts: Vec::new(),
         marks: Vec::new(),
         grid: grid(rng, frame),
-        paper: [white, white * rng.range(0.94, 1.0), white * rng.range(0.9, 1.0)],
+        paper: [
+            white,
+            white * rng.range(0.94, 1.0),
+            white * rng.range(0.9, 1.0),
+        ],
         trace_color: ink,
         text_color: text,
         mark_color: rng.weigh(&INKS),
         line_width_mm: line_width,
-        uneven: if rng.chance(0.2) { rng.range(0.2, 0.8) } else { 0.0 },
+        uneven: if rng.chance(0.2) {
+            rng.range(0.2, 0.8)
+        } else {
+            0.0
+        },
         fate: Fate::default(),
         jpeg_quality: None,
     }
@@ -305,17 +399,42 @@ fn blank(rng: &mut Rng, preset: Preset, format: &Format, frame: &Frame, rhythm: 
 
 fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
     let kind = rng.weigh(&[
-        (7.0, GridKind::Lines), (1.2, GridKind::Dots), (0.5, GridKind::MinorOnly),
-        (0.7, GridKind::MajorOnly), (0.9, GridKind::None),
+        (7.0, GridKind::Lines),
+        (1.2, GridKind::Dots),
+        (0.5, GridKind::MinorOnly),
+        (0.7, GridKind::MajorOnly),
+        (0.9, GridKind::None),
     ]);
     let strong = rng.chance(0.3);
-    let major = if strong { rng.range(0.5, 0.95) } else { rng.range(0.2, 0.6) };
+    let major = if strong {
+        rng.range(0.5, 0.95)
+    } else {
+        rng.range(0.2, 0.6)
+    };
     let minor_width = rng.range(0.08, 0.2);
     let [right, bottom] = frame.sheet;
-    let inset = if frame.margins && rng.chance(0.5) { rng.range(2.0, 12.0) } else { -1.0 };
-    let top = if inset > 0.0 && rng.chance(0.6) { frame.rows[0] - frame.pitch * rng.range(0.5, 0.8) } else { inset };
-    let round = |v: f32| if inset > 0.0 { (v / 5.0).round() * 5.0 } else { v };
-    let phase = if inset > 0.0 { [round(inset), round(top)] } else { [rng.range(0.0, 5.0), rng.range(0.0, 5.0)] };
+    let inset = if frame.margins && rng.chance(0.5) {
+        rng.range(2.0, 12.0)
+    } else {
+        -1.0
+    };
+    let top = if inset > 0.0 && rng.chance(0.6) {
+        frame.rows[0] - frame.pitch * rng.range(0.5, 0.8)
+    } else {
+        inset
+    };
+    let round = |v: f32| {
+        if inset > 0.0 {
+            (v / 5.0).round() * 5.0
+        } else {
+            v
+        }
+    };
+    let phase = if inset > 0.0 {
+        [round(inset), round(top)]
+    } else {
+        [rng.range(0.0, 5.0), rng.range(0.0, 5.0)]
+    };
     GridLook {
         kind,
         color: rng.weigh(&GRIDS),
@@ -324,8 +443,20 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
         minor_width_mm: minor_width,
         major_width_mm: minor_width + rng.range(0.0, 0.2),
         phase_mm: phase,
-        area_mm: [round(inset), round(top), if inset > 0.0 { round(right - inset) } else { right + 1.0 },
-                  if inset > 0.0 { round(bottom - inset) } else { bottom + 1.0 }],
+        area_mm: [
+            round(inset),
+            round(top),
+            if inset > 0.0 {
+                round(right - inset)
+            } else {
+                right + 1.0
+            },
+            if inset > 0.0 {
+                round(bottom - inset)
+            } else {
+                bottom + 1.0
+            },
+        ],
     }
 }
 
@@ -355,6 +486,7 @@ enum Case {
     Mixed,
     Upper,
     LowerLast,
+    LowerMiddle,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -364,22 +496,59 @@ enum Tick {
     Short,
     Gap,
     Square,
+    /// One line down the whole page at each column.
+    Full,
 }
 
 impl House {
     fn random(rng: &mut Rng, plan: &Plan) -> Self {
-        let font = |rng: &mut Rng| if rng.chance(0.12) { rng.below(2) } else { 2 + rng.below(10_000) };
+        let font = |rng: &mut Rng| {
+            if rng.chance(0.12) {
+                rng.below(2)
+            } else {
+                2 + rng.below(10_000)
+            }
+        };
         let height = rng.range(1.9, 3.9);
         Self {
-            label: Style { font: font(rng), height_mm: height, stroke_mm: rng.range(0.18, 0.45) },
-            place: rng.weigh(&[(5.0, Place::Above), (2.0, Place::Below), (1.2, Place::On), (1.5, Place::Left)]),
+            label: Style {
+                font: font(rng),
+                height_mm: height,
+                stroke_mm: rng.range(0.18, 0.45),
+            },
+            place: rng.weigh(&[
+                (5.0, Place::Above),
+                (2.0, Place::Below),
+                (1.2, Place::On),
+                (1.5, Place::Left),
+            ]),
             offset: [rng.range(-1.0, 4.0), rng.range(2.5, 8.0)],
-            case: rng.weigh(&[(7.0, Case::Mixed), (3.0, Case::Upper), (0.8, Case::LowerLast)]),
+            case: rng.weigh(&[
+                (7.0, Case::Mixed),
+                (3.0, Case::Upper),
+                (0.8, Case::LowerLast),
+                (0.6, Case::LowerMiddle),
+            ]),
             boxed: rng.chance(0.03),
             missing: if rng.chance(0.06) { 0.15 } else { 0.0 },
-            baseline_mm: if rng.chance(0.3) { rng.range(0.0, 1.5) } else { 0.0 },
-            tick: rng.weigh(&[(5.0, Tick::None), (2.5, Tick::Bar), (2.0, Tick::Short), (0.7, Tick::Gap), (0.8, Tick::Square)]),
-            text: Style { font: font(rng), height_mm: rng.range(1.7, 3.2), stroke_mm: (plan.line_width_mm).max(0.18) },
+            baseline_mm: if rng.chance(0.3) {
+                rng.range(0.0, 1.5)
+            } else {
+                0.0
+            },
+            tick: rng.weigh(&[
+                (5.0, Tick::None),
+                (2.5, Tick::Bar),
+                (2.0, Tick::Short),
+                (0.7, Tick::Gap),
+                (0.8, Tick::Square),
+                (0.5, Tick::Full),
+            ]),
+            text: Style {
+                font: font(rng),
+                height_mm: rng.range(1.7, 3.2),
+                stroke_mm: (plan.line_width_mm).max(0.18),
+            },
         }
     }
 
@@ -387,33 +556,81 @@ impl House {
         match self.case {
             Case::Mixed => lead.to_owned(),
             Case::Upper => lead.to_uppercase(),
-            Case::LowerLast => lead.replace("VR", "Vr").replace("VL", "Vl").replace("VF", "Vf"),
+            Case::LowerMiddle => lead.replace("aV", "av"),
+            Case::LowerLast => lead
+                .replace("VR", "Vr")
+                .replace("VL", "Vl")
+                .replace("VF", "Vf"),
         }
     }
 }
 
-fn traces(plan: &mut Plan, rng: &mut Rng, format: &Format, frame: &Frame, house: &House, recording: &Recording) {
+fn traces(
+    plan: &mut Plan,
+    rng: &mut Rng,
+    format: &Format,
+    frame: &Frame,
+    house: &House,
+    recording: &Recording,
+) {
     let rows = format.columns[0].len();
-    let gap = if house.tick == Tick::Gap { rng.range(0.5, 3.0) } else { 0.0 };
+    let gap = if house.tick == Tick::Gap {
+        rng.range(0.5, 3.0)
+    } else {
+        0.0
+    };
     for (column, leads) in format.columns.iter().enumerate() {
         for (row, lead) in leads.iter().enumerate() {
             let left = frame.left + column as f32 * frame.panel_mm;
-            let from_s = if frame.simultaneous { 0.0 } else { column as f32 * frame.panel_s };
-            let gain = if CHEST.contains(lead) { frame.chest_gain } else { frame.gain };
+            let from_s = if frame.simultaneous {
+                0.0
+            } else {
+                column as f32 * frame.panel_s
+            };
+            let gain = if CHEST.contains(lead) {
+                frame.chest_gain
+            } else {
+                frame.gain
+            };
             let place = (left, frame.rows[row], column as f32 * frame.panel_s);
-            add_trace(plan, rng, house, recording, (lead, Role::Grid), place, (from_s, frame.panel_s - gap / frame.speed), gain);
+            add_trace(
+                plan,
+                rng,
+                house,
+                recording,
+                (lead, Role::Grid),
+                place,
+                (from_s, frame.panel_s - gap / frame.speed),
+                gain,
+            );
         }
     }
     let strips = plan.rhythm.clone();
     for (k, lead) in strips.iter().enumerate() {
         let place = (frame.left, frame.rows[rows + k], 0.0);
         let span = (0.0, frame.strip_mm / frame.speed);
-        let gain = if CHEST.contains(lead) { frame.chest_gain } else { frame.gain };
-        add_trace(plan, rng, house, recording, (lead, Role::Rhythm), place, span, gain);
+        let gain = if CHEST.contains(lead) {
+            frame.chest_gain
+        } else {
+            frame.gain
+        };
+        add_trace(
+            plan,
+            rng,
+            house,
+            recording,
+            (lead, Role::Rhythm),
+            place,
+            span,
+            gain,
+        );
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a trace is where, when, what and how tall")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a trace is where, when, what and how tall"
+)]
 fn add_trace(
     plan: &mut Plan,
     rng: &mut Rng,
@@ -427,15 +644,32 @@ fn add_trace(
     let (samples, sign) = signal(recording, lead);
     let first = (from_s * RATE_HZ) as usize;
     let last = (first + (span_s * RATE_HZ).round() as usize).min(samples.len());
-    let mv: Vec<f32> = samples[first.min(last)..last].iter().map(|v| sign * v).collect();
+    let mv: Vec<f32> = samples[first.min(last)..last]
+        .iter()
+        .map(|v| sign * v)
+        .collect();
     let zero = row + rng.normal(0.0, house.baseline_mm);
     let step = plan.speed_mm_s / RATE_HZ;
-    let path = mv.iter().enumerate().map(|(k, v)| [left + k as f32 * step, zero - gain * v]).collect();
+    let path = mv
+        .iter()
+        .enumerate()
+        .map(|(k, v)| [left + k as f32 * step, zero - gain * v])
+        .collect();
     let label = (!rng.chance(house.missing)).then(|| {
         add_label(plan, rng, house, lead, left, row);
         plan.texts.len() - 1
     });
-    plan.traces.push(Trace { lead, role, start_s, mv, gain_mm_mv: gain, left_mm: left, zero_mm: zero, path_mm: path, label });
+    plan.traces.push(Trace {
+        lead,
+        role,
+        start_s,
+        mv,
+        gain_mm_mv: gain,
+        left_mm: left,
+        zero_mm: zero,
+        path_mm: path,
+        label,
+    });
 }
 
 fn add_label(plan: &mut Plan, rng: &mut Rng, house: &House, lead: &str, left: f32, row: f32) {
@@ -445,7 +679,10 @@ fn add_label(plan: &mut Plan, rng: &mut Rng, house: &House, lead: &str, left: f3
         Place::Above => (left + dx, row - dy),
         Place::Below => (left + dx, row + dy + house.label.height_mm * 0.6),
         Place::On => (left + dx.max(0.3), row + house.label.height_mm * 0.5),
-        Place::Left => (left - 1.0 - crate::font::width_mm(house.label, &text), row + house.label.height_mm * 0.5),
+        Place::Left => (
+            left - 1.0 - crate::font::width_mm(house.label, &text),
+            row + house.label.height_mm * 0.5,
+        ),
     };
     plan.texts.push(Text {
         text,
@@ -458,7 +695,11 @@ fn add_label(plan: &mut Plan, rng: &mut Rng, house: &House, lead: &str, left: f3
 }
 
 fn pulses(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
-    let sides = rng.weigh(&[(6.0, [true, false]), (1.5, [false, true]), (0.6, [true, true])]);
+    let sides = rng.weigh(&[
+        (6.0, [true, false]),
+        (1.5, [false, true]),
+        (0.6, [true, true]),
+    ]);
     let every_row = rng.chance(0.85);
     let width = rng.weigh(&[(7.0, 0.2), (2.0, 0.1), (1.0, 0.3)]) * frame.speed;
     for (row, zero) in frame.rows.clone().into_iter().enumerate() {
@@ -467,16 +708,40 @@ fn pulses(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
         }
         let lead = rng.range(0.3, 2.0);
         let shape = |from: f32| {
-            let [a, b, c, d] = [from, from + lead, from + lead + width, from + 2.0 * lead + width];
+            let [a, b, c, d] = [
+                from,
+                from + lead,
+                from + lead + width,
+                from + 2.0 * lead + width,
+            ];
             let top = zero - frame.gain;
-            vec![[a, zero], [b, zero], [b, top], [c, top], [c, zero], [d, zero]]
+            vec![
+                [a, zero],
+                [b, zero],
+                [b, top],
+                [c, top],
+                [c, zero],
+                [d, zero],
+            ]
         };
         let length = 2.0 * lead + width;
-        let touch = if rng.chance(0.4) { 0.0 } else { rng.range(0.3, 1.5) };
-        let starts = [frame.left - touch - length, frame.left + frame.strip_mm + touch];
+        let touch = if rng.chance(0.4) {
+            0.0
+        } else {
+            rng.range(0.3, 1.5)
+        };
+        let starts = [
+            frame.left - touch - length,
+            frame.left + frame.strip_mm + touch,
+        ];
         for (side, start) in sides.into_iter().zip(starts) {
             if side && start > 0.0 && start + length < plan.width_mm {
-                plan.marks.push(Mark { class: "pulse", path_mm: shape(start), width_mm: plan.line_width_mm, trace_ink: true });
+                plan.marks.push(Mark {
+                    class: "pulse",
+                    path_mm: shape(start),
+                    width_mm: plan.line_width_mm,
+                    trace_ink: true,
+                });
             }
         }
     }
@@ -488,6 +753,7 @@ fn separators(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
         Tick::Bar => (rng.range(2.5, 6.0), rng.range(0.3, 1.0)),
         Tick::Short => (rng.range(1.0, 2.5), plan.line_width_mm),
         Tick::Square => (1.0, plan.line_width_mm),
+        Tick::Full => return full_separators(plan, frame),
     };
     let shift = rng.range(-0.6, 0.6);
     let starts: Vec<[f32; 2]> = plan.traces.iter().map(|t| [t.left_mm, t.zero_mm]).collect();
@@ -497,11 +763,48 @@ fn separators(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
         }
         let x = x + shift;
         let path = if house.tick == Tick::Square {
-            vec![[x - 0.5, y - half], [x + 0.5, y - half], [x + 0.5, y + half], [x - 0.5, y + half], [x - 0.5, y - half]]
+            vec![
+                [x - 0.5, y - half],
+                [x + 0.5, y - half],
+                [x + 0.5, y + half],
+                [x - 0.5, y + half],
+                [x - 0.5, y - half],
+            ]
         } else {
             vec![[x, y - half], [x, y + half]]
         };
-        plan.marks.push(Mark { class: "separator", path_mm: path, width_mm: thick, trace_ink: true });
+        plan.marks.push(Mark {
+            class: "separator",
+            path_mm: path,
+            width_mm: thick,
+            trace_ink: true,
+        });
+    }
+}
+
+fn full_separators(plan: &mut Plan, frame: &Frame) {
+    let panels: Vec<_> = plan
+        .traces
+        .iter()
+        .filter(|t| t.role == Role::Grid)
+        .collect();
+    let bottom = panels.iter().fold(0.0f32, |low, t| low.max(t.zero_mm)) + 0.4 * frame.pitch;
+    let top = frame.rows[0] - 0.5 * frame.pitch;
+    let mut columns: Vec<f32> = panels
+        .iter()
+        .map(|t| t.left_mm)
+        .filter(|x| *x > frame.left + 1.0)
+        .collect();
+    columns.sort_by(f32::total_cmp);
+    columns.dedup();
+    let width_mm = plan.line_width_mm * 0.8;
+    for x in columns {
+        plan.marks.push(Mark {
+            class: "separator",
+            path_mm: vec![[x, top], [x, bottom]],
+            width_mm,
+            trace_ink: true,
+        });
     }
 }
 
@@ -509,24 +812,46 @@ fn calibration_text(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House
     if rng.chance(0.2) {
         return;
     }
-    let number = |v: f32| if (v - 12.5).abs() < 0.1 { "12.5".to_owned() } else { format!("{v:.0}") };
+    let number = |v: f32| {
+        if (v - 12.5).abs() < 0.1 {
+            "12.5".to_owned()
+        } else {
+            format!("{v:.0}")
+        }
+    };
     let (v, g) = (number(frame.speed), number(frame.gain));
     let speed = match rng.below(5) {
-        0 => format!("{v}mm/s"), 1 => format!("{v} mm/s"), 2 => format!("{v} mm/sec"),
-        3 => format!("{v}mm/sec"), _ => format!("Speed: {v} mm/s"),
+        0 => format!("{v}mm/s"),
+        1 => format!("{v} mm/s"),
+        2 => format!("{v} mm/sec"),
+        3 => format!("{v}mm/sec"),
+        _ => format!("Speed: {v} mm/s"),
     };
     let gain = match rng.below(6) {
-        0 => format!("{g}mm/mV"), 1 | 2 => format!("{g} mm/mV"), 3 => format!("Limb: {g} mm/mV"),
-        4 if (frame.gain - 10.0).abs() < 0.1 => "1 cm/mV".to_owned(), _ => format!("{g} mm/mv"),
+        0 => format!("{g}mm/mV"),
+        1 | 2 => format!("{g} mm/mV"),
+        3 => format!("Limb: {g} mm/mV"),
+        4 if (frame.gain - 10.0).abs() < 0.1 => "1 cm/mV".to_owned(),
+        _ => format!("{g} mm/mv"),
     };
     let mut parts = vec![(speed, format!("{v}mm/s")), (gain, format!("{g}mm/mV"))];
     if frame.chest_gain < frame.gain {
-        parts.push((format!("Chest: {} mm/mV", frame.chest_gain), "half-chest".to_owned()));
+        parts.push((
+            format!("Chest: {} mm/mV", frame.chest_gain),
+            "half-chest".to_owned(),
+        ));
     } else if rng.chance(0.3) {
         parts.push((format!("Chest: {g} mm/mV"), format!("{g}mm/mV")));
     }
     if rng.chance(0.5) {
-        let filter = rng.pick(&["0.05-40 Hz", "0.5-150 Hz", "F 50~ 0.15-100 Hz", "AC 60 Hz", "40Hz", "W 0.5-40"]);
+        let filter = rng.pick(&[
+            "0.05-40 Hz",
+            "0.5-150 Hz",
+            "F 50~ 0.15-100 Hz",
+            "AC 60 Hz",
+            "40Hz",
+            "W 0.5-40",
+        ]);
         parts.push((filter.to_owned(), "text".to_owned()));
     }
     let below = frame.rows[frame.rows.len() - 1] + frame.pitch * 0.3 + rng.range(3.0, 8.0);
@@ -539,137 +864,14 @@ fn calibration_text(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House
         if x + width > plan.width_mm {
             break;
         }
-        plan.texts.push(Text { text, class, style: house.text, x_mm: x.max(1.0), y_mm: y, boxed: false });
+        plan.texts.push(Text {
+            text,
+            class,
+            style: house.text,
+            x_mm: x.max(1.0),
+            y_mm: y,
+            boxed: false,
+        });
         x = x.max(1.0) + width + rng.range(1.0, 8.0);
-    }
-}
-
-const WORDS: [&str; 24] = [
-    "Name:", "ID: 4711-03", "Male", "Sinus rhythm", "Normal ECG", "Vent. rate 72 bpm", "PR interval 162 ms",
-    "QRS duration 92 ms", "QT/QTc 384/412 ms", "P-R-T axes 54 12 38", "Left ventricular hypertrophy",
-    "Abnormal ECG", "12-JAN-2009 14:22", "Ward 3B", "Dr.", "Confirmed by:", "Unconfirmed", "Technician: VK",
-    "Room: 12", "Loc: 7", "Age 63", "Referred by:", "Nonspecific ST abnormality", "VII V10 aVX II-III",
-];
-
-fn header(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
-    let bottom = (frame.rows[0] - frame.pitch * 0.75).max(6.0);
-    let style = Style { font: 2 + rng.below(10_000), height_mm: rng.range(1.8, 3.4), stroke_mm: 0.25 };
-    let columns = 1 + rng.below(4);
-    for column in 0..columns {
-        let x = rng.range(0.0, 6.0) + 4.0 + column as f32 * plan.width_mm / columns as f32;
-        let mut y = 5.0 + style.height_mm;
-        while y < bottom && rng.chance(0.85) {
-            let text = rng.pick(&WORDS).to_owned();
-            if x + crate::font::width_mm(style, &text) < plan.width_mm {
-                plan.texts.push(Text { text, class: "text".into(), style, x_mm: x, y_mm: y, boxed: false });
-            }
-            y += style.height_mm * rng.range(1.4, 1.9);
-        }
-    }
-    if rng.chance(0.2) {
-        let (x0, y0) = (rng.range(0.5, 0.8) * plan.width_mm, rng.range(3.0, 8.0));
-        let mut x = x0;
-        while x < x0 + 30.0 && x < plan.width_mm - 3.0 {
-            let width = rng.pick(&[0.3, 0.6, 0.9]);
-            plan.marks.push(Mark { class: "barcode", path_mm: vec![[x, y0], [x, y0 + 8.0]], width_mm: width, trace_ink: false });
-            x += width + rng.pick(&[0.3, 0.6, 0.9]);
-        }
-    }
-}
-
-fn scribble(plan: &mut Plan, rng: &mut Rng) {
-    for _ in 0..1 + rng.below(3) {
-        let mut at = [rng.range(0.05, 0.9) * plan.width_mm, rng.range(0.05, 0.9) * plan.height_mm];
-        let (mut angle, mut path) = (rng.range(0.0, 6.3), Vec::new());
-        for _ in 0..30 + rng.below(150) {
-            angle += rng.normal(0.05, 0.35);
-            at = [at[0] + 0.5 * angle.cos() + 0.12, at[1] + 0.4 * angle.sin()];
-            path.push(at);
-        }
-        let width = rng.range(0.25, 0.7);
-        plan.marks.push(Mark { class: "scribble", path_mm: path, width_mm: width, trace_ink: false });
-    }
-}
-
-fn jpeg(rng: &mut Rng, preset: Preset) -> Option<u8> {
-    let share = match preset {
-        Preset::Clean => 0.0,
-        Preset::Scan => 0.4,
-        Preset::Train => 0.7,
-        Preset::Photo => 1.0,
-    };
-    rng.chance(share).then(|| rng.range(30.0, 96.0) as u8)
-}
-
-fn fate(rng: &mut Rng, preset: Preset) -> Fate {
-    let mut fate = Fate { tint: [1.0; 3], gamma: 1.0, seed: rng.below(usize::MAX >> 1) as u64, ..Fate::default() };
-    match preset {
-        Preset::Clean => {}
-        Preset::Scan => scan(rng, &mut fate),
-        Preset::Photo => photo(rng, &mut fate),
-        Preset::Train => match rng.weigh(&[(1.5, 0), (5.5, 1), (3.0, 2)]) {
-            0 => {}
-            1 => scan(rng, &mut fate),
-            _ => photo(rng, &mut fate),
-        },
-    }
-    fate
-}
-
-fn scan(rng: &mut Rng, fate: &mut Fate) {
-    if rng.chance(0.7) {
-        fate.rotation_deg = rng.normal(0.0, 0.8);
-    }
-    if rng.chance(0.1) {
-        fate.rotation_deg = rng.range(-8.0, 8.0);
-    }
-    fate.blur_px = if rng.chance(0.7) { rng.range(0.3, 1.0) } else { 0.0 };
-    fate.noise = rng.weigh(&[(3.0, 0.0), (4.0, 0.01), (2.0, 0.03), (1.0, 0.06)]) * rng.range(0.5, 1.5);
-    fate.gamma = rng.range(0.75, 1.4);
-    fate.fade = if rng.chance(0.2) { rng.range(0.1, 0.5) } else { 0.0 };
-    fate.grey = rng.chance(0.15);
-    fate.threshold = rng.chance(0.05).then(|| rng.range(0.6, 0.85));
-    fate.halftone = rng.chance(0.02);
-    fate.sharpen = if rng.chance(0.2) { rng.range(0.3, 1.0) } else { 0.0 };
-    fate.tint = [1.0, rng.range(0.95, 1.0), rng.range(0.88, 1.0)];
-    if rng.chance(0.15) {
-        fate.shade = rng.range(0.02, 0.15);
-    }
-    if rng.chance(0.15) {
-        creases(rng, fate);
-    }
-    fate.stains = if rng.chance(0.06) { 1 + rng.below(4) } else { 0 };
-}
-
-fn photo(rng: &mut Rng, fate: &mut Fate) {
-    fate.rotation_deg = rng.normal(0.0, 2.5);
-    let size = rng.weigh(&[(4.0, 0.015), (2.0, 0.05)]);
-    fate.corners = std::array::from_fn(|_| [rng.normal(0.0, size), rng.normal(0.0, size)]);
-    fate.desk = rng.chance(0.6).then(|| {
-        let base = rng.range(0.08, 0.8);
-        [base, base * rng.range(0.7, 1.05), base * rng.range(0.5, 1.05)]
-    });
-    fate.desk_margin = if fate.desk.is_some() { rng.range(0.0, 0.08) } else { -rng.range(0.0, 0.02) };
-    for _ in 0..rng.below(3) {
-        let period = rng.range(60.0, 250.0);
-        fate.waves.push([rng.range(0.0, 0.012) * period, period, rng.range(0.0, 6.3), rng.range(0.0, 3.14)]);
-    }
-    if rng.chance(0.4) {
-        creases(rng, fate);
-    }
-    fate.shade = rng.range(0.05, 0.4);
-    fate.shadow = if rng.chance(0.3) { rng.range(0.1, 0.5) } else { 0.0 };
-    fate.blur_px = rng.range(0.4, 1.4);
-    fate.noise = rng.range(0.005, 0.04);
-    fate.gamma = rng.range(0.7, 1.3);
-    fate.sharpen = if rng.chance(0.3) { rng.range(0.3, 1.2) } else { 0.0 };
-    fate.tint = [rng.range(0.85, 1.0), rng.range(0.85, 1.0), rng.range(0.75, 1.0)];
-    fate.stains = if rng.chance(0.05) { 1 + rng.below(3) } else { 0 };
-}
-
-fn creases(rng: &mut Rng, fate: &mut Fate) {
-    for _ in 0..1 + rng.below(4) {
-        let angle = rng.pick(&[0.0, std::f32::consts::FRAC_PI_2]) + rng.normal(0.0, 0.2);
-        fate.folds.push([rng.range(0.1, 0.9), rng.range(0.1, 0.9), angle, rng.range(0.4, 4.0), rng.range(-0.3, 0.25)]);
     }
 }

@@ -1,8 +1,10 @@
-//! Where the signals come from: a store of real records, or a model.
+//! Where the signals come from: a store of real records, a folder of WFDB records, or a model.
 //!
 //! Out: `Recording`s of 12 leads, 10 s, 500 Hz, millivolt. The model sums Gaussian waves on a
 //! cardiac cycle (McSharry et al., A dynamical model for generating synthetic electrocardiogram
 //! signals, 2003), as a dipole seen by each lead, so that the limb leads obey Einthoven's law.
+
+mod wfdb;
 
 use std::io::Read;
 use std::path::Path;
@@ -11,8 +13,9 @@ use crate::Rng;
 
 pub const RATE_HZ: f32 = 500.0;
 /// Lead names in the order of `Recording::leads`.
-pub const LEADS: [&str; 12] =
-    ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"];
+pub const LEADS: [&str; 12] = [
+    "I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6",
+];
 const STORED: usize = 8;
 
 /// Twelve leads of one time, millivolt at 500 Hz.
@@ -43,13 +46,24 @@ impl Recording {
 /// A supply of recordings.
 pub enum Source {
     Store(Store),
+    Wfdb(wfdb::Folder),
     Model,
 }
 
 impl Source {
+    /// A folder of WFDB records, or a store.
+    pub fn open(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        Ok(if path.is_dir() {
+            Self::Wfdb(wfdb::Folder::open(path)?)
+        } else {
+            Self::Store(Store::open(path)?)
+        })
+    }
+
     pub fn draw(&self, rng: &mut Rng) -> Recording {
         match self {
             Self::Store(store) => store.recording(rng.below(store.offsets.len())),
+            Self::Wfdb(folder) => folder.recording(rng),
             Self::Model => model(rng),
         }
     }
@@ -73,7 +87,9 @@ impl Store {
         let mut lines = table.lines();
         let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
         let column = |name: &str| {
-            head.iter().position(|c| *c == name).ok_or(format!("no column {name}"))
+            head.iter()
+                .position(|c| *c == name)
+                .ok_or(format!("no column {name}"))
         };
         let (n, lsb, offset) = (column("n")?, column("lsb_uv")?, column("offset")?);
         let mut offsets = Vec::new();
@@ -133,7 +149,10 @@ fn model(rng: &mut Rng) -> Recording {
     let count = (10.0 * RATE_HZ) as usize;
     let mut eight = vec![vec![0.0; count]; STORED];
     let waves = waves(rng);
-    let (rate, jitter) = (rng.range(45.0, 130.0), rng.weigh(&[(0.7, 0.02), (0.3, 0.18)]));
+    let (rate, jitter) = (
+        rng.range(45.0, 130.0),
+        rng.weigh(&[(0.7, 0.02), (0.3, 0.18)]),
+    );
     let ectopic = rng.weigh(&[(0.75, 0.0), (0.25, 0.15)]);
     let paced = rng.chance(0.06);
     let mut r = rng.range(-0.5, 0.5);
@@ -145,7 +164,11 @@ fn model(rng: &mut Rng) -> Recording {
             add(&mut eight, wave, r, wide, tall * turn);
         }
         if paced {
-            let spike = Wave { place_s: -0.12, width_s: 0.001, dipole: [1.2, 1.0, -0.4] };
+            let spike = Wave {
+                place_s: -0.12,
+                width_s: 0.001,
+                dipole: [1.2, 1.0, -0.4],
+            };
             add(&mut eight, &spike, r, 1.0, 1.0);
         }
         let beat = 60.0 / rate * (1.0 + rng.normal(0.0, jitter)).clamp(0.4, 1.9);
@@ -158,17 +181,49 @@ fn model(rng: &mut Rng) -> Recording {
 fn waves(rng: &mut Rng) -> Vec<Wave> {
     let size = rng.range(0.6, 1.8);
     let axis = rng.normal(0.9, 0.6);
-    let qrs = [axis.cos() * size, axis.sin() * size, rng.range(-0.2, 0.9) * size];
+    let qrs = [
+        axis.cos() * size,
+        axis.sin() * size,
+        rng.range(-0.2, 0.9) * size,
+    ];
     let scaled = |by: f32| qrs.map(|v| v * by);
-    let st = if rng.chance(0.2) { rng.range(-0.2, 0.25) } else { 0.0 };
+    let st = if rng.chance(0.2) {
+        rng.range(-0.2, 0.25)
+    } else {
+        0.0
+    };
     let width = rng.range(0.009, 0.018);
     vec![
-        Wave { place_s: -0.16, width_s: rng.range(0.018, 0.03), dipole: scaled(rng.range(0.05, 0.16)) },
-        Wave { place_s: -2.2 * width, width_s: 0.7 * width, dipole: [-0.15 * size, 0.05, -0.3 * size] },
-        Wave { place_s: 0.0, width_s: width, dipole: qrs },
-        Wave { place_s: 2.2 * width, width_s: 0.8 * width, dipole: [-0.25 * size, -0.1, 0.7 * size] },
-        Wave { place_s: 0.12, width_s: 0.05, dipole: scaled(st) },
-        Wave { place_s: rng.range(0.24, 0.34), width_s: rng.range(0.03, 0.06), dipole: scaled(rng.range(-0.15, 0.4)) },
+        Wave {
+            place_s: -0.16,
+            width_s: rng.range(0.018, 0.03),
+            dipole: scaled(rng.range(0.05, 0.16)),
+        },
+        Wave {
+            place_s: -2.2 * width,
+            width_s: 0.7 * width,
+            dipole: [-0.15 * size, 0.05, -0.3 * size],
+        },
+        Wave {
+            place_s: 0.0,
+            width_s: width,
+            dipole: qrs,
+        },
+        Wave {
+            place_s: 2.2 * width,
+            width_s: 0.8 * width,
+            dipole: [-0.25 * size, -0.1, 0.7 * size],
+        },
+        Wave {
+            place_s: 0.12,
+            width_s: 0.05,
+            dipole: scaled(st),
+        },
+        Wave {
+            place_s: rng.range(0.24, 0.34),
+            width_s: rng.range(0.03, 0.06),
+            dipole: scaled(rng.range(-0.15, 0.4)),
+        },
     ]
 }
 
@@ -189,7 +244,11 @@ fn add(eight: &mut [Vec<f32>], wave: &Wave, r: f32, wide: f32, tall: f32) {
 fn wander(eight: &mut [Vec<f32>], rng: &mut Rng) {
     let noise = rng.weigh(&[(0.6, 0.004), (0.3, 0.012), (0.1, 0.04)]);
     for lead in eight {
-        let (drift, rate, phase) = (rng.range(0.0, 0.12), rng.range(0.1, 0.4), rng.range(0.0, 6.0));
+        let (drift, rate, phase) = (
+            rng.range(0.0, 0.12),
+            rng.range(0.1, 0.4),
+            rng.range(0.0, 6.0),
+        );
         let mut smooth = 0.0;
         for (t, value) in lead.iter_mut().enumerate() {
             smooth = 0.6 * smooth + 0.4 * rng.normal(0.0, noise);
@@ -208,6 +267,9 @@ mod tests {
         let recording = Source::Model.draw(&mut Rng::new(3));
         let [i, ii, iii] = [0, 1, 2].map(|k| &recording.leads[k]);
         assert!((0..5000).all(|t| (i[t] + iii[t] - ii[t]).abs() < 1e-4));
-        assert!(ii.iter().fold(0.0f32, |a, b| a.max(b.abs())) > 0.2, "a beat is seen");
+        assert!(
+            ii.iter().fold(0.0f32, |a, b| a.max(b.abs())) > 0.2,
+            "a beat is seen"
+        );
     }
 }

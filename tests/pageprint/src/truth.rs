@@ -7,14 +7,13 @@
 use std::fs::File;
 use std::path::Path;
 
-use ndarray::{Array1, Array2};
-use ndarray_npy::NpzWriter;
 use serde::Serialize;
 
 use crate::PrintedPage;
 use crate::draw::Sheet;
+use crate::npz::Archive;
 use crate::plan::{Plan, Role};
-use crate::signal::RATE_HZ;
+use crate::signal::{LEADS, RATE_HZ};
 use crate::warp::Warp;
 
 type Corners = [[f32; 2]; 4];
@@ -88,7 +87,11 @@ impl Truth {
         let segments = plan.traces.iter().enumerate().map(|(key, trace)| Segment {
             key,
             lead: trace.lead,
-            role: if trace.role == Role::Grid { "grid" } else { "rhythm" },
+            role: if trace.role == Role::Grid {
+                "grid"
+            } else {
+                "rhythm"
+            },
             start_s: trace.start_s,
             end_s: trace.start_s + trace.mv.len() as f32 / RATE_HZ,
             fs: RATE_HZ,
@@ -104,10 +107,6 @@ impl Truth {
             text: b.text.clone(),
             corners: corners(b.area_mm),
         });
-        let on_page = |path: &[[f32; 2]]| path.iter().map(|p| warp.to_page(*p)).collect::<Vec<_>>();
-        let inside = |p: &[f32; 2]| {
-            p[0] >= 0.0 && p[1] >= 0.0 && p[0] < plan.width_mm && p[1] < plan.height_mm
-        };
         Self {
             image: String::new(),
             width: warp.width,
@@ -131,19 +130,28 @@ impl Truth {
             px: plan
                 .traces
                 .iter()
-                .map(|t| {
-                    let mut path = on_page(&t.path_mm);
-                    for (px, mm) in path.iter_mut().zip(&t.path_mm) {
-                        if !inside(mm) {
-                            *px = [f32::NAN; 2];
-                        }
-                    }
-                    path
-                })
+                .map(|t| on_page(&t.path_mm, plan, warp))
                 .collect(),
-            marks: plan.marks.iter().map(|m| (m.class, m.width_mm, m.path_mm.clone())).collect(),
+            marks: plan
+                .marks
+                .iter()
+                .map(|m| (m.class, m.width_mm, m.path_mm.clone()))
+                .collect(),
         }
     }
+}
+
+/// The pixels of a path, NaN where it leaves the paper.
+fn on_page(path_mm: &[[f32; 2]], plan: &Plan, warp: &Warp) -> Vec<[f32; 2]> {
+    let inside = |[x, y]: [f32; 2]| x >= 0.0 && y >= 0.0 && x < plan.width_mm && y < plan.height_mm;
+    let place = |p: &[f32; 2]| {
+        if inside(*p) {
+            warp.to_page(*p)
+        } else {
+            [f32::NAN; 2]
+        }
+    };
+    path_mm.iter().map(place).collect()
 }
 
 fn kind(plan: &Plan) -> String {
@@ -162,16 +170,92 @@ fn kind(plan: &Plan) -> String {
 
 fn mesh(plan: &Plan, warp: &Warp) -> TruthMesh {
     let step_mm = 10.0;
-    let (columns, rows) = ((plan.width_mm / step_mm) as usize + 2, (plan.height_mm / step_mm) as usize + 2);
+    let (columns, rows) = (
+        (plan.width_mm / step_mm) as usize + 2,
+        (plan.height_mm / step_mm) as usize + 2,
+    );
     let px = (0..rows * columns)
-        .map(|k| warp.to_page([(k % columns) as f32 * step_mm, (k / columns) as f32 * step_mm]))
+        .map(|k| {
+            warp.to_page([
+                (k % columns) as f32 * step_mm,
+                (k / columns) as f32 * step_mm,
+            ])
+        })
         .collect();
-    TruthMesh { step_mm, columns, rows, px }
+    TruthMesh {
+        step_mm,
+        columns,
+        rows,
+        px,
+    }
+}
+
+impl Truth {
+    /// The twelve signals as the product writes them: each lead from its rhythm strip where it has
+    /// one, else from its panel; millivolt; empty where nothing is printed.
+    pub fn csv(&self) -> String {
+        let mut leads = [const { Vec::new() }; 12];
+        for role in ["grid", "rhythm"] {
+            for segment in self.segments.iter().filter(|segment| segment.role == role) {
+                let (name, sign) = segment
+                    .lead
+                    .strip_prefix('-')
+                    .map_or((segment.lead, 1.0), |n| (n, -1.0));
+                let Some(index) = LEADS.iter().position(|lead| *lead == name) else {
+                    continue;
+                };
+                let first = (segment.start_s * RATE_HZ).round() as usize;
+                leads[index] = vec![None; first];
+                leads[index].extend(self.mv[segment.key].iter().map(|mv| Some(sign * mv)));
+            }
+        }
+        let mut csv = format!("time_s,{}\n", LEADS.join(","));
+        for k in 0..leads.iter().map(Vec::len).max().unwrap_or(0) {
+            csv += &format!("{:.3}", k as f32 / RATE_HZ);
+            for lead in &leads {
+                csv.push(',');
+                if let Some(Some(mv)) = lead.get(k) {
+                    csv += &format!("{mv:.4}");
+                }
+            }
+            csv.push('\n');
+        }
+        csv
+    }
 }
 
 impl PrintedPage {
+    /// Writes `page.jpg` (or `.png`), `truth.json` and `expected.csv` into `folder`.
+    pub fn write_case(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let mut truth = self.truth.clone();
+        truth.image = self.write_picture(folder, "page")?;
+        std::fs::write(folder.join("truth.json"), serde_json::to_vec(&truth)?)?;
+        std::fs::write(folder.join("expected.csv"), truth.csv())?;
+        Ok(())
+    }
+
     /// Writes `ID.png` or `ID.jpg`, `ID.json` and `ID.npz` into `folder`.
     pub fn write(&self, folder: &Path, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+        let mut truth = self.truth.clone();
+        truth.image = self.write_picture(folder, id)?;
+        std::fs::write(
+            folder.join(format!("{id}.json")),
+            serde_json::to_vec(&truth)?,
+        )?;
+        let mut npz = Archive::default();
+        for (k, (mv, px)) in self.truth.mv.iter().zip(&self.truth.px).enumerate() {
+            npz.add(&format!("mv_{k}"), &[mv.len()], mv.iter().copied())?;
+            npz.add(
+                &format!("px_{k}"),
+                &[px.len(), 2],
+                px.iter().flatten().copied(),
+            )?;
+        }
+        std::fs::write(folder.join(format!("{id}.npz")), npz.finish()?)?;
+        Ok(())
+    }
+
+    fn write_picture(&self, folder: &Path, id: &str) -> Result<String, Box<dyn std::error::Error>> {
         let name = match self.jpeg_quality {
             Some(_) => format!("{id}.jpg"),
             None => format!("{id}.png"),
@@ -188,16 +272,6 @@ impl PrintedPage {
                     .write_image(&self.rgb, width, height, image::ExtendedColorType::Rgb8)?;
             }
         }
-        let mut truth = self.truth.clone();
-        truth.image = name;
-        std::fs::write(folder.join(format!("{id}.json")), serde_json::to_vec(&truth)?)?;
-        let mut npz = NpzWriter::new(File::create(folder.join(format!("{id}.npz")))?);
-        for (k, (mv, px)) in self.truth.mv.iter().zip(&self.truth.px).enumerate() {
-            npz.add_array(format!("mv_{k}"), &Array1::from(mv.clone()))?;
-            let flat: Vec<f32> = px.iter().flatten().copied().collect();
-            npz.add_array(format!("px_{k}"), &Array2::from_shape_vec((px.len(), 2), flat)?)?;
-        }
-        npz.finish()?;
-        Ok(())
+        Ok(name)
     }
 }
