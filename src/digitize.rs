@@ -73,12 +73,12 @@ const LABEL_SCORE_MIN: f32 = 0.2;
 /// So many lead names are read on a page that stands upright.
 const UPRIGHT_LEADS_MIN: usize = 6;
 /// What stands left of the first label and right of the last panel: pulses, the trace's start.
-const LEFT_MM: f32 = 16.0;
-const RIGHT_MM: f32 = 14.0;
+const LEFT_MM: f32 = 14.0;
+const RIGHT_MM: f32 = 8.0;
 /// Longest row that is read.
 const ROW_MM_MAX: f32 = 560.0;
 /// A row's crop: this many rows high, within the heights the net has seen.
-const CROP_ROWS: f32 = 1.3;
+const CROP_ROWS: f32 = 1.2;
 const CROP_MM: (f32, f32) = (40.0, 60.0);
 /// A row whose line lies this far off the crop's middle is read again.
 const RECENTRE_MM: f32 = 3.5;
@@ -187,7 +187,9 @@ fn seen_leads(labels: &[Label], map: &PageMap) -> Vec<SeenLead> {
         .iter()
         .filter_map(|label| match label.class {
             LabelClass::Lead(lead) => {
-                let at = map.to_paper(label.center());
+                // Labels of one column begin together; how wide they are depends on the name.
+                let [top, _, _, bottom] = label.corners.map(|corner| map.to_paper(corner));
+                let at = Point::new((top.x + bottom.x) / 2.0, (top.y + bottom.y) / 2.0);
                 Some(SeenLead { lead, at, score: label.score })
             }
             LabelClass::Pulse | LabelClass::HalfGainChest => None,
@@ -203,7 +205,11 @@ fn find_layout(
     labels: &[Label],
     only: Option<&str>,
 ) -> Result<Layout, LayoutError> {
-    let fit = fit::fit(&seen_leads(labels, &geometry.map), only)?;
+    let mut fit = fit::fit(&seen_leads(labels, &geometry.map), only)?;
+    if fit.layout.column_count() == 1 {
+        // One column of labels tells less of the rows' direction than the paper does.
+        fit.lattice.across = [fit.lattice.across[0].hypot(fit.lattice.across[1]), 0.0];
+    }
     find_rows(image, &geometry.map, &fit, UnitsPerMm(1.0))
 }
 

@@ -52,11 +52,11 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
         return Err(GridError::NoRuling { strength: windows.strength, needed: STRENGTH_MIN });
     }
     let anchors = windows.anchors.iter().map(|anchor| turned(*anchor, turn)).collect();
-    let mut fit = lattice::Fit::of(anchors, windows.seen);
+    let mut fit = lattice::Fit::of(anchors, windows.seen, windows.period);
     for _ in 0..2 {
         let Some(flat) = fit.homography else { break };
         let mesh = if fit.residual_mm > FLAT_MM { fit.mesh() } else { None };
-        fit = lattice::refine(&ruling, &PageMap::new(flat, mesh));
+        fit = lattice::refine(&ruling, &PageMap::new(flat, mesh), windows.period);
     }
     let (Some(flat), true) = (fit.homography, fit.seen >= SEEN_MIN) else {
         let (percent, needed) = (100.0 * fit.seen, 100.0 * SEEN_MIN);

@@ -5,6 +5,9 @@
 //! into a profile, and the profile's harmonics of 5 mm tell how far the lines lie off the map.
 //! Out: a homography fitted to all anchors, and their residuals as a mesh.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::ruling::Ruling;
 use crate::page::{Homography, InPage, InPaper, Mesh, PageMap, Point};
 use crate::units::Mm;
@@ -21,10 +24,10 @@ const HARMONICS: usize = 10;
 const OFF_MAX_MM: f32 = 1.6;
 /// The comb must be this much stronger than combs of other periods.
 const TRUST_MIN: f32 = 2.2;
-/// Neighbours of an anchor, and what may be left of a slip of whole millimetres.
-const NEAR_MM: f64 = 26.0;
-const SLIP_REST_MM: f32 = 0.36;
-const MEND_ROUNDS: usize = 3;
+/// Neighbours of an anchor, and how far it may lie off them.
+const NEAR_MM: f64 = 22.0;
+const REST_MM: f32 = 0.45;
+const MEND_ROUNDS: usize = 2;
 /// Node distance of the mesh.
 const MESH_MM: f32 = 12.0;
 /// Longest side of the paper that is read.
@@ -37,6 +40,10 @@ pub struct Anchor {
     pub px: [f64; 2],
     pub residual: [f32; 2],
 }
+
+/// Distance of lines that look alike, millimetres: 1 where the 5 mm lines do not stand out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Period(pub f32);
 
 /// What the anchors say.
 pub struct Fit {
@@ -51,10 +58,10 @@ pub struct Fit {
 
 impl Fit {
     /// Fits a homography to the anchors.
-    pub fn of(mut anchors: Vec<Anchor>, seen: f32) -> Self {
+    pub fn of(mut anchors: Vec<Anchor>, seen: f32, period: Period) -> Self {
         let mut homography = robust(&mut anchors);
         for _ in 0..MEND_ROUNDS {
-            anchors = mended(&anchors);
+            anchors = mended(&anchors, period);
             homography = robust(&mut anchors);
         }
         let mut squares: Vec<f32> =
@@ -66,32 +73,89 @@ impl Fit {
     }
 }
 
-/// Anchors with the counts of lines put right: one that lies whole millimetres off its neighbours
-/// is a line's slip, one that lies a fraction off is an error.
-fn mended(anchors: &[Anchor]) -> Vec<Anchor> {
-    let near = |a: &Anchor, b: &Anchor| {
-        (a.paper[0] - b.paper[0]).abs().max((a.paper[1] - b.paper[1]).abs()) < NEAR_MM
-    };
-    let mend = |anchor: &Anchor| -> Option<Anchor> {
-        let mut out = *anchor;
-        for axis in 0..2 {
-            let mut around: Vec<f32> =
-                anchors.iter().filter(|b| near(anchor, b)).map(|b| b.residual[axis]).collect();
-            let middle = around.len() / 2;
-            let usual = *around.select_nth_unstable_by(middle, f32::total_cmp).1;
-            let off = anchor.residual[axis] - usual;
-            if (off - off.round()).abs() > SLIP_REST_MM && around.len() > 4 {
-                return None;
+/// Anchors with the counts of lines put right. How far the paper lies off the plane changes slowly
+/// from place to place; where it jumps by whole periods of the lines, a line was miscounted. From
+/// the places nearest to the plane outwards, each takes the count that continues its neighbours;
+/// what lies a fraction off them is an error and dropped.
+fn mended(anchors: &[Anchor], period: Period) -> Vec<Anchor> {
+    let size = |a: &Anchor| a.residual[0].hypot(a.residual[1]);
+    let mut order: Vec<usize> = (0..anchors.len()).collect();
+    order.sort_by(|a, b| size(&anchors[*a]).total_cmp(&size(&anchors[*b])));
+    let mut done: Vec<Option<[f32; 2]>> = vec![None; anchors.len()];
+    let mut kept: Vec<bool> = vec![false; anchors.len()];
+    let mut queue: BinaryHeap<(Reverse<u32>, usize)> = BinaryHeap::new();
+    for first in order {
+        if done[first].is_some() {
+            continue;
+        }
+        queue.push((Reverse(0), first));
+        while let Some((_, k)) = queue.pop() {
+            if done[k].is_some() {
+                continue;
             }
-            out.paper[axis] += f64::from(off.round());
+            let near: Vec<usize> = neighbours(anchors, k);
+            let (counted, is_kept) = count_lines(anchors, &done, &near, k, period);
+            done[k] = Some(counted);
+            kept[k] = is_kept;
+            if !is_kept {
+                continue;
+            }
+            for n in near.into_iter().filter(|n| done[*n].is_none()) {
+                let jump = (0..2).map(|axis| {
+                    let off = (anchors[n].residual[axis] - counted[axis]) / period.0;
+                    (off - off.round()).abs()
+                });
+                queue.push((Reverse((1000.0 * jump.fold(0.0, f32::max)) as u32), n));
+            }
+        }
+    }
+    let moved = |k: usize| {
+        let counted = done[k].filter(|_| kept[k])?;
+        let mut out = anchors[k];
+        for axis in 0..2 {
+            out.paper[axis] += f64::from(anchors[k].residual[axis] - counted[axis]);
         }
         Some(out)
     };
-    anchors.iter().filter_map(mend).collect()
+    (0..anchors.len()).filter_map(moved).collect()
+}
+
+fn neighbours(anchors: &[Anchor], k: usize) -> Vec<usize> {
+    let near = |n: &usize| {
+        let (a, b) = (anchors[*n].paper, anchors[k].paper);
+        *n != k && (a[0] - b[0]).abs().max((a[1] - b[1]).abs()) < NEAR_MM
+    };
+    (0..anchors.len()).filter(near).collect()
+}
+
+/// The residual of anchor `k` with its lines counted as its neighbours count, and whether it then
+/// lies near enough to them.
+fn count_lines(
+    anchors: &[Anchor],
+    done: &[Option<[f32; 2]>],
+    near: &[usize],
+    k: usize,
+    period: Period,
+) -> ([f32; 2], bool) {
+    let mut counted = anchors[k].residual;
+    let mut kept = true;
+    for axis in 0..2 {
+        let mut around: Vec<f32> =
+            near.iter().filter_map(|n| done[*n].map(|residual| residual[axis])).collect();
+        if around.is_empty() {
+            continue;
+        }
+        let middle = around.len() / 2;
+        let usual = *around.select_nth_unstable_by(middle, f32::total_cmp).1;
+        let off = (counted[axis] - usual) / period.0;
+        counted[axis] -= period.0 * off.round();
+        kept &= (counted[axis] - usual).abs() < REST_MM;
+    }
+    (counted, kept)
 }
 
 /// Reads the cells of the paper under `map` and fits again.
-pub fn refine(ruling: &Ruling, map: &PageMap) -> Fit {
+pub fn refine(ruling: &Ruling, map: &PageMap, period: Period) -> Fit {
     let profiles = Profiles::sum(ruling, map);
     let (columns, rows) = profiles.cell_counts();
     let mut anchors = Vec::new();
@@ -115,7 +179,7 @@ pub fn refine(ruling: &Ruling, map: &PageMap) -> Fit {
         }
     }
     let seen = anchors.len() as f32 / on_page.max(1) as f32;
-    Fit::of(anchors, seen)
+    Fit::of(anchors, seen, period)
 }
 
 /// Darkness along x in bands of y, and along y in bands of x.

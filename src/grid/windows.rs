@@ -8,7 +8,7 @@
 
 use std::collections::BinaryHeap;
 
-use super::lattice::Anchor;
+use super::lattice::{Anchor, Period};
 use super::ruling::Ruling;
 use super::spectrum::{Analyser, SIDE, Spectrum, Tone};
 
@@ -28,6 +28,8 @@ const PITCH_SPREAD: f32 = 0.10;
 const TONE_MIN: f32 = 1.3;
 /// Where the seed's lines may lie, nearly: half a period is too far to be read.
 const SEED_PERIODS: [[f32; 2]; 4] = [[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]];
+/// Share of the tones that are the 1 mm lines' own, where the 5 mm lines do not stand out.
+const FINE_SHARE: f32 = 0.6;
 /// Rounds in which neighbours put each other's counts right.
 const RELAXATIONS: usize = 6;
 /// Mean agreement of the tones' phases, 0 to 1.
@@ -38,6 +40,8 @@ pub struct Windows {
     pub anchors: Vec<Anchor>,
     /// Share of windows in which both rulings were followed.
     pub seen: f32,
+    /// Distance of lines that look alike.
+    pub period: Period,
     /// Mean logarithm (base 10) of the best comb's power over its surroundings'.
     pub strength: f32,
 }
@@ -51,12 +55,13 @@ pub fn search(ruling: &Ruling) -> Windows {
         .map(|(left, top)| vote(&analyser.spectrum(ruling, left, top), (left, top), &pitches))
         .collect();
     let Some(seed) = elect(&votes, &pitches) else {
-        return Windows { anchors: Vec::new(), seen: 0.0, strength: 0.0 };
+        let period = Period(PERIOD_MM);
+        return Windows { anchors: Vec::new(), seen: 0.0, period, strength: 0.0 };
     };
     let all = places(ruling, HOP);
-    let (anchors, strength) = (follow(ruling, &analyser, &all, &seed), seed.score);
+    let (anchors, period) = follow(ruling, &analyser, &all, &seed);
     let seen = anchors.len() as f32 / all.len() as f32;
-    Windows { anchors, seen, strength }
+    Windows { anchors, seen, period, strength: seed.score }
 }
 
 fn pitches(ruling: &Ruling) -> Vec<f32> {
@@ -231,11 +236,11 @@ fn follow(
     analyser: &Analyser,
     places: &[(usize, usize)],
     seed: &Seed,
-) -> Vec<Anchor> {
+) -> (Vec<Anchor>, Period) {
     let mut walk = Walk { places: places.to_vec(), found: vec![None; places.len()] };
     let at = |k: usize| analyser.spectrum(ruling, places[k].0, places[k].1);
     let Some(first) = (0..places.len()).min_by_key(|k| distance(places[*k], seed.place)) else {
-        return Vec::new();
+        return (Vec::new(), Period(PERIOD_MM));
     };
     let spectrum = at(first);
     walk.found[first] = SEED_PERIODS
@@ -263,7 +268,7 @@ fn follow(
     for _ in 0..RELAXATIONS {
         walk.relax();
     }
-    walk.anchors()
+    (walk.anchors(), walk.period())
 }
 
 fn distance(a: (usize, usize), b: (usize, usize)) -> usize {
@@ -325,6 +330,16 @@ impl Walk {
                 found.periods = better;
             }
         }
+    }
+
+    /// 1 mm where most of the tones are that of 1 mm and its second.
+    fn period(&self) -> Period {
+        let (mut fine, mut all) = (0.0, 0.0);
+        for (k, tone) in self.found.iter().flatten().flat_map(|f| f.tones.iter().flatten()) {
+            all += tone.amplitude;
+            fine += if k % 5 == 0 { tone.amplitude } else { 0.0 };
+        }
+        Period(if fine > FINE_SHARE * all { PERIOD_MM / 5.0 } else { PERIOD_MM })
     }
 
     fn anchors(&self) -> Vec<Anchor> {
