@@ -4,4 +4,5 @@ mod capture;
 mod cli;
 mod deliver;
 mod nn;
+mod pages;
 mod tidy;
