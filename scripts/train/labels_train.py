@@ -25,16 +25,16 @@ from labels_data import FILL
 from labels_net import BINS, LabelsNet, anchors, flatten, to_boxes
 from precision import autocast
 
-TILE = 512
+TILE = 320
 CANDIDATES = 8
 SIDE_MIN = 14.0  # a thin "I" still has places within it
 
 
 def tile(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Two tiles of one page: RGB pictures and [class, l, t, r, b]."""
+    """Four tiles of one page: RGB pictures and [class, l, t, r, b]."""
     page = cv2.imread(str(path))[:, :, ::-1]
     boxes = np.array(json.loads(path.with_suffix(".json").read_text()), float).reshape(-1, 5)
-    return [cut(rng, page, boxes) for _ in range(2)]
+    return [cut(rng, page, boxes) for _ in range(4)]
 
 
 def cut(
@@ -198,8 +198,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pool", type=pathlib.Path, required=True)
     parser.add_argument("--hours", type=float, default=100.0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--finish", type=int, default=0, help="tiles over which the rate falls")
     return parser.parse_args()
 

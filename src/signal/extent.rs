@@ -24,9 +24,11 @@ const GAP_MM: f32 = 4.0;
 const PIECE_MIN_MM: f32 = 8.0;
 /// Pulses stand within this share of the width from an end.
 const PULSE_ZONE: f32 = 0.15;
-/// A trace begins at most this far left of its label, and this far right of it.
-const BEFORE_LABEL_MM: f32 = 9.0;
-const AFTER_LABEL_MM: f32 = 12.0;
+/// A trace begins about this far left of its label's left edge, and at most this far from there.
+const USUAL_BEFORE_LABEL_MM: f32 = 1.5;
+const OFF_LABEL_MAX_MM: f32 = 10.0;
+/// Beginning and end agree on where a recording of the labels' width lies.
+const ENDS_AGREE_MM: f32 = 3.0;
 
 /// The recording's ends; `None` where no row has a line.
 pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Option<Extent> {
@@ -44,12 +46,16 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     };
     let width = column.0 * layout.column_count as f32;
     let label = layout.label_left.0;
-    let plausible = |x: f32| x > label - BEFORE_LABEL_MM && x < label + AFTER_LABEL_MM;
-    let left = match (plausible(left), plausible(right - width)) {
-        (true, _) => left,
-        (false, true) => right - width,
-        (false, false) => label,
+    let off = |x: f32| (label - USUAL_BEFORE_LABEL_MM - x).abs();
+    let by_end = right - width;
+    // Where both ends agree the beginning is the surer one; else a pulse or a stray line is part
+    // of one of them, and the labels tell which.
+    let left = if (left - by_end).abs() < ENDS_AGREE_MM || off(left) <= off(by_end) {
+        left
+    } else {
+        by_end
     };
+    let left = if off(left) < OFF_LABEL_MAX_MM { left } else { label - USUAL_BEFORE_LABEL_MM };
     Some(Extent { left: Mm(left), right: Mm(left + width) })
 }
 
