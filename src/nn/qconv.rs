@@ -5,9 +5,15 @@
 //! channel. The result is ONNX's QLinearConv to the bit: 32-bit sums, one `f32` factor a channel,
 //! round half to even, zero point, clamp. tract's own QLinearConv materialises every column of
 //! the picture and spends most of its time there; here panels for a few hundred output pixels at
-//! a time (`panels.rs`) go through the kernel and come out as bytes.
+//! a time (`panels.rs`) go through the kernel and come out as bytes. The kernel is tract-linalg's,
+//! but for processors with AVX2 and without VNNI, where ours (`qconv/avx2.rs`) is faster.
 //! Fails only where the plan's sizes disagree with the tensor's, which is our bug.
-#![expect(unsafe_code, reason = "tract-linalg's kernels take pointers; see `multiply`")]
+#![expect(
+    unsafe_code,
+    reason = "tract-linalg's kernels take pointers; see `multiply`"
+)]
+
+mod avx2;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +27,7 @@ use tract_linalg::pack::{PackedFormat, PackedI8K4};
 use tract_onnx::tract_hir::internal::*;
 
 use super::panels::{Geometry, InputBytes, PanelLayout, Rows};
+use avx2::{Avx2, PackedRows, PanelBytes};
 
 /// Bytes of panels and sums that one run of a kernel works on: within a small core's second-level
 /// cache, beside the weights.
@@ -28,19 +35,31 @@ const RUN_BYTES: usize = 96 * 1024;
 /// The strictest alignment that a kernel asks of its panels.
 const PANEL_ALIGNMENT: usize = 64;
 
-/// One of tract-linalg's int8 kernels, with a packing that `panels.rs` can write.
+/// The kernel of tract-linalg that ours replaces. It is preferred only where the processor has
+/// AVX2 and nothing better.
+const REPLACED: &str = "avx2_mmm_i32_8x8";
+
+/// An int8 kernel that this processor can run, with panels that `panels.rs` can write.
 #[derive(Clone, Debug)]
-pub struct Kernel {
-    product: Box<dyn MatMatMul>,
-    packing: usize,
-    layout: PanelLayout,
+pub enum Kernel {
+    Tract(TractKernel),
+    Avx2(Avx2),
 }
 
 impl Kernel {
-    /// The kernel that tract-linalg prefers on this processor for a convolution.
+    /// The fastest kernel on this processor for a convolution: ours where it replaces tract's,
+    /// else the one that tract-linalg prefers.
     pub fn pick(geometry: &Geometry, pixels: usize) -> Option<Self> {
-        let query = Self::query(geometry, pixels);
-        let preferred = MmmDispatch::native().pick(&query).and_then(Self::new);
+        let query = TractKernel::query(geometry, pixels);
+        let preferred = MmmDispatch::native().pick(&query);
+        if preferred
+            .as_ref()
+            .is_some_and(|(product, _, _)| product.name() == REPLACED)
+            && let Some(own) = Avx2::detect()
+        {
+            return Some(Self::Avx2(own));
+        }
+        let preferred = preferred.and_then(TractKernel::new).map(Self::Tract);
         preferred.or_else(|| Self::all().into_iter().next())
     }
 
@@ -54,14 +73,55 @@ impl Kernel {
             input_channels: 16,
             output_channels: 16,
         };
-        let suitable = MmmDispatch::native().suitable(&Self::query(&any, 4096));
-        suitable.into_iter().filter_map(Self::new).collect()
+        let suitable = MmmDispatch::native().suitable(&TractKernel::query(&any, 4096));
+        let tract = suitable.into_iter().filter_map(TractKernel::new);
+        let own = Avx2::detect();
+        tract.map(Self::Tract).chain(own.map(Self::Avx2)).collect()
     }
 
     pub fn name(&self) -> &str {
-        self.product.name()
+        match self {
+            Self::Tract(kernel) => kernel.product.name(),
+            Self::Avx2(_) => avx2::NAME,
+        }
     }
 
+    fn layout(&self) -> PanelLayout {
+        match self {
+            Self::Tract(kernel) => kernel.layout,
+            Self::Avx2(_) => avx2::LAYOUT,
+        }
+    }
+
+    fn panel_format(&self) -> Box<dyn MMMInputFormat> {
+        match self {
+            Self::Tract(kernel) => kernel.formats().1.clone(),
+            Self::Avx2(_) => Box::new(PackedI8K4::new(avx2::LAYOUT.lanes)),
+        }
+    }
+
+    /// Packs rows of weights, `[row][value]`.
+    fn pack(&self, rows: &[i8], values: usize) -> TractResult<Packed> {
+        match self {
+            Self::Tract(kernel) => {
+                let rows = Tensor::from_shape(&[rows.len() / values, values], rows)?;
+                let packed = kernel.formats().0.prepare_one(&rows, 1, 0)?;
+                Ok(Packed::Tract(packed))
+            }
+            Self::Avx2(_) => Ok(Packed::Avx2(PackedRows::pack(rows, values))),
+        }
+    }
+}
+
+/// One of tract-linalg's int8 kernels, with a packing.
+#[derive(Clone, Debug)]
+pub struct TractKernel {
+    product: Box<dyn MatMatMul>,
+    packing: usize,
+    layout: PanelLayout,
+}
+
+impl TractKernel {
     fn query(geometry: &Geometry, pixels: usize) -> Query {
         let values = geometry.kernel[0] * geometry.kernel[1] * geometry.input_channels;
         Query {
@@ -86,31 +146,59 @@ impl Kernel {
             })
         };
         let depth = known(&**pixels).filter(|depth| known(&**weights) == Some(*depth))?;
-        let layout = PanelLayout { lanes: pixels.r(), depth };
+        let layout = PanelLayout {
+            lanes: pixels.r(),
+            depth,
+        };
         let can_fill = matches!(layout.block_bytes(), 4 | 8 | 16 | 32 | 64 | 128);
         let fits = extractor.is_none() && can_fill && product.nr() == layout.lanes;
-        fits.then_some(Self { product, packing, layout })
+        fits.then_some(Self {
+            product,
+            packing,
+            layout,
+        })
     }
 
     fn formats(&self) -> &(Box<dyn MMMInputFormat>, Box<dyn MMMInputFormat>) {
         &self.product.packings()[self.packing]
     }
 
-    /// Distance between two panels of `values` values a lane.
-    fn panel_bytes(&self, values: usize) -> usize {
-        let format = &self.formats().1;
-        let bytes = match format.downcast_ref::<PackedFormat>() {
-            Some(plain) => plain.single_panel_len(values),
-            None => values.div_ceil(4) * 4 * format.r(),
-        };
-        bytes.next_multiple_of(PANEL_ALIGNMENT)
+    fn scratch(&self) -> Box<dyn ScratchSpace> {
+        // SAFETY: it makes an empty value of the kernel's own scratch type and reads nothing; the
+        // kernel checks the type when it is handed back.
+        unsafe { self.product.allocate_scratch_space() }
+    }
+}
+
+/// The left operand, as a kernel wants it.
+#[derive(Clone, Debug)]
+enum Packed {
+    Tract(Box<dyn MMMInputValue>),
+    Avx2(PackedRows),
+}
+
+impl Packed {
+    /// Values of a row.
+    fn values(&self) -> usize {
+        match self {
+            Self::Tract(rows) => rows.k(),
+            Self::Avx2(rows) => rows.values(),
+        }
+    }
+
+    /// Rows of sums that the kernel writes, at least one for each output channel.
+    fn row_count(&self) -> usize {
+        match self {
+            Self::Tract(rows) => rows.mn(),
+            Self::Avx2(rows) => rows.row_count(),
+        }
     }
 }
 
 /// A convolution's weights, packed for one kernel.
 #[derive(Clone, Debug)]
 pub struct Weights {
-    packed: Box<dyn MMMInputValue>,
+    packed: Packed,
     /// Sum of the weights of each output channel.
     sums: Vec<i32>,
 }
@@ -120,8 +208,12 @@ impl Weights {
     pub fn pack(kernel: &Kernel, geometry: &Geometry, weights: &[i8]) -> TractResult<Self> {
         let (inputs, outputs) = (geometry.input_channels, geometry.output_channels);
         let taps = geometry.kernel[0] * geometry.kernel[1];
-        ensure!(weights.len() == outputs * inputs * taps, "{} weights", weights.len());
-        let values = kernel.layout.values(geometry);
+        ensure!(
+            weights.len() == outputs * inputs * taps,
+            "{} weights",
+            weights.len()
+        );
+        let values = kernel.layout().values(geometry);
         let mut rows = vec![0i8; outputs * values];
         let mut sums = vec![0i32; outputs];
         for (at, weight) in weights.iter().enumerate() {
@@ -129,8 +221,8 @@ impl Weights {
             rows[output * values + tap * (values / taps) + input] = *weight;
             sums[output] += i32::from(*weight);
         }
-        let rows = Tensor::from_shape(&[outputs, values], &rows)?;
-        Ok(Self { packed: kernel.formats().0.prepare_one(&rows, 1, 0)?, sums })
+        let packed = kernel.pack(&rows, values)?;
+        Ok(Self { packed, sums })
     }
 }
 
@@ -167,34 +259,65 @@ impl QConv {
         mut requantisation: Requantisation,
     ) -> TractResult<Self> {
         let channels = geometry.output_channels;
-        ensure!(requantisation.biases.len() == channels, "a bias for each output channel");
-        ensure!(requantisation.factors.len() == channels, "a factor for each output channel");
-        ensure!(weights.sums.len() == channels, "weights for each output channel");
-        ensure!(weights.packed.k() == kernel.layout.values(&geometry), "weights of this geometry");
+        ensure!(
+            requantisation.biases.len() == channels,
+            "a bias for each output channel"
+        );
+        ensure!(
+            requantisation.factors.len() == channels,
+            "a factor for each output channel"
+        );
+        ensure!(
+            weights.sums.len() == channels,
+            "weights for each output channel"
+        );
+        ensure!(
+            weights.packed.values() == kernel.layout().values(&geometry),
+            "weights of this geometry"
+        );
         let flip = if input == u8::datum_type() { 0x80 } else { 0 };
         let zero = zero - i32::from(flip);
-        ensure!(i8::try_from(zero).is_ok(), "{name}: zero point {zero} is no {input:?}");
+        ensure!(
+            i8::try_from(zero).is_ok(),
+            "{name}: zero point {zero} is no {input:?}"
+        );
         for (bias, sum) in requantisation.biases.iter_mut().zip(&weights.sums) {
             *bias = bias.wrapping_sub(zero.wrapping_mul(*sum));
         }
-        let input = InputBytes { flip, zero: (zero as i8).cast_unsigned() };
-        Ok(Self { name, geometry, input, kernel, weights, requantisation })
+        let input = InputBytes {
+            flip,
+            zero: (zero as i8).cast_unsigned(),
+        };
+        Ok(Self {
+            name,
+            geometry,
+            input,
+            kernel,
+            weights,
+            requantisation,
+        })
     }
 
     /// Convolves `input` into `output`, both `[channel][y][x]`.
     fn convolve(&self, input: &[u8], size: [usize; 2], output: &mut [u8]) -> TractResult<()> {
-        let values = self.kernel.layout.values(&self.geometry);
-        let lanes = self.kernel.layout.lanes;
+        let values = self.kernel.layout().values(&self.geometry);
+        let lanes = self.kernel.layout().lanes;
         let channels = self.geometry.output_channels;
         let pixels = output.len() / channels;
         let fitting = RUN_BYTES / (values + 4 * channels) / lanes;
         let run = (fitting.clamp(2, 64) * lanes).min(pixels.next_multiple_of(lanes));
-        let mut rows =
-            Rows::new(self.geometry, self.kernel.layout, self.input, input, size, run)
-                .with_context(|| format!("{}: input of {} bytes", self.name, input.len()))?;
+        let mut rows = Rows::new(
+            self.geometry,
+            self.kernel.layout(),
+            self.input,
+            input,
+            size,
+            run,
+        )
+        .with_context(|| format!("{}: input of {} bytes", self.name, input.len()))?;
         let mut panels = Panels::new(&self.kernel, values, run)?;
-        let mut sums = Tensor::zero::<i32>(&[channels, run])?;
-        let mut scratch = self.scratch();
+        let mut sums = Tensor::zero::<i32>(&[self.weights.packed.row_count(), run])?;
+        let mut scratch = None;
         for first in (0..pixels).step_by(run) {
             let count = run.min(pixels - first);
             rows.load(first, count);
@@ -202,9 +325,10 @@ impl QConv {
                 rows.fill(panels.panel_mut(panel), first + panel * lanes);
             }
             panels.pixels = count;
-            multiply(&self.kernel, &*self.weights.packed, &panels, &mut sums, &mut *scratch)?;
+            self.multiply(&panels, &mut sums, &mut scratch)?;
             let sums = sums.try_as_plain_ram()?;
-            for (channel, sums) in sums.as_slice::<i32>()?.chunks_exact(run).enumerate() {
+            let sums = sums.as_slice::<i32>()?.chunks_exact(run);
+            for (channel, sums) in sums.take(channels).enumerate() {
                 let at = channel * pixels + first;
                 self.requantise(channel, &sums[..count], &mut output[at..at + count]);
             }
@@ -212,18 +336,43 @@ impl QConv {
         Ok(())
     }
 
-    fn requantise(&self, channel: usize, sums: &[i32], output: &mut [u8]) {
-        let (bias, factor) =
-            (self.requantisation.biases[channel], self.requantisation.factors[channel]);
-        let zero = self.requantisation.zero;
-        let least = if self.requantisation.output == u8::datum_type() { 0 } else { -128 };
-        requantise(output, sums, bias, factor, zero, least);
+    /// `sums[row][pixel] = weights[row] * panels[pixel]`; `scratch` is kept from run to run.
+    fn multiply(
+        &self,
+        panels: &Panels,
+        sums: &mut Tensor,
+        scratch: &mut Option<Box<dyn ScratchSpace>>,
+    ) -> TractResult<()> {
+        match (&self.kernel, &self.weights.packed) {
+            (Kernel::Tract(kernel), Packed::Tract(weights)) => {
+                let scratch = scratch.get_or_insert_with(|| kernel.scratch());
+                multiply(kernel, &**weights, panels, sums, &mut **scratch)
+            }
+            (Kernel::Avx2(kernel), Packed::Avx2(weights)) => {
+                ensure!(weights.values() == panels.k(), "{} values", panels.k());
+                let run = sums.shape()[1];
+                let mut sums = sums.try_as_plain_ram_mut()?;
+                kernel.multiply(weights, panels.bytes(), sums.as_slice_mut::<i32>()?, run);
+                Ok(())
+            }
+            (Kernel::Tract(_), Packed::Avx2(_)) | (Kernel::Avx2(_), Packed::Tract(_)) => {
+                bail!("weights packed for another kernel")
+            }
+        }
     }
 
-    fn scratch(&self) -> Box<dyn ScratchSpace> {
-        // SAFETY: it makes an empty value of the kernel's own scratch type and reads nothing; the
-        // kernel checks the type when it is handed back.
-        unsafe { self.kernel.product.allocate_scratch_space() }
+    fn requantise(&self, channel: usize, sums: &[i32], output: &mut [u8]) {
+        let (bias, factor) = (
+            self.requantisation.biases[channel],
+            self.requantisation.factors[channel],
+        );
+        let zero = self.requantisation.zero;
+        let least = if self.requantisation.output == u8::datum_type() {
+            0
+        } else {
+            -128
+        };
+        requantise(output, sums, bias, factor, zero, least);
     }
 }
 
@@ -240,15 +389,16 @@ struct Panels {
 
 impl Panels {
     fn new(kernel: &Kernel, values: usize, pixels_max: usize) -> TractResult<Self> {
-        let panel_bytes = kernel.panel_bytes(values);
-        let panel_count = pixels_max.div_ceil(kernel.layout.lanes);
-        let bytes = panel_count * panel_bytes + kernel.layout.block_bytes();
+        let format = kernel.panel_format();
+        let panel_bytes = panel_bytes(&*format, values);
+        let panel_count = pixels_max.div_ceil(kernel.layout().lanes);
+        let bytes = panel_count * panel_bytes + kernel.layout().block_bytes();
         Ok(Self {
             buffer: Tensor::zero_aligned::<u8>(&[bytes], PANEL_ALIGNMENT)?,
             panel_bytes,
             pixels: 0,
             fact: PackedExoticFact {
-                format: kernel.formats().1.clone(),
+                format,
                 mn: pixels_max.to_dim(),
                 k: values,
             },
@@ -259,11 +409,33 @@ impl Panels {
     fn panel_mut(&mut self, index: usize) -> &mut [u8] {
         &mut self.buffer.as_bytes_mut()[index * self.panel_bytes..]
     }
+
+    /// As our own kernel wants them.
+    fn bytes(&self) -> PanelBytes<'_> {
+        PanelBytes {
+            buffer: self.buffer.as_bytes(),
+            panel_bytes: self.panel_bytes,
+            panel_count: self.pixels.div_ceil(avx2::LAYOUT.lanes),
+        }
+    }
+}
+
+/// Distance between two panels of `values` values a lane.
+fn panel_bytes(format: &dyn MMMInputFormat, values: usize) -> usize {
+    let bytes = match format.downcast_ref::<PackedFormat>() {
+        Some(plain) => plain.single_panel_len(values),
+        None => values.div_ceil(4) * 4 * format.r(),
+    };
+    bytes.next_multiple_of(PANEL_ALIGNMENT)
 }
 
 impl fmt::Display for Panels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "panels of {} pixels, {} values each", self.pixels, self.fact.k)
+        write!(
+            f,
+            "panels of {} pixels, {} values each",
+            self.pixels, self.fact.k
+        )
     }
 }
 
@@ -305,7 +477,7 @@ impl MMMInputValue for Panels {
 
 /// `sums[row][pixel] = weights[row] * panels[pixel]`, for all rows and the panels' pixels.
 fn multiply(
-    kernel: &Kernel,
+    kernel: &TractKernel,
     weights: &dyn MMMInputValue,
     panels: &Panels,
     sums: &mut Tensor,
@@ -313,12 +485,32 @@ fn multiply(
 ) -> TractResult<()> {
     let (row_count, pixel_count) = (weights.mn(), panels.pixels);
     let formats = kernel.formats();
-    ensure!(weights.format() == &*formats.0, "weights packed for another kernel");
-    ensure!(panels.format() == &*formats.1, "panels packed for another kernel");
-    ensure!(weights.k() == panels.k(), "{} weights, {} values", weights.k(), panels.k());
-    ensure!(panels.panel_bytes == kernel.panel_bytes(panels.k()), "panels of another size");
-    ensure!(sums.datum_type() == i32::datum_type() && sums.rank() == 2, "sums are 32-bit rows");
-    ensure!(sums.shape()[0] == row_count && sums.shape()[1] >= pixel_count, "sums too small");
+    ensure!(
+        weights.format() == &*formats.0,
+        "weights packed for another kernel"
+    );
+    ensure!(
+        panels.format() == &*formats.1,
+        "panels packed for another kernel"
+    );
+    ensure!(
+        weights.k() == panels.k(),
+        "{} weights, {} values",
+        weights.k(),
+        panels.k()
+    );
+    ensure!(
+        panels.panel_bytes == panel_bytes(&*formats.1, panels.k()),
+        "panels of another size"
+    );
+    ensure!(
+        sums.datum_type() == i32::datum_type() && sums.rank() == 2,
+        "sums are 32-bit rows"
+    );
+    ensure!(
+        sums.shape()[0] == row_count && sums.shape()[1] >= pixel_count,
+        "sums too small"
+    );
     // SAFETY: the kernel is one that this processor can run (`MmmDispatch::native` lists no
     // other). It reads `k` values a lane from whole panels of both operands: their formats are the
     // ones that the kernel names for this packing, their `k` is the same, tract packed the
@@ -327,7 +519,10 @@ fn multiply(
     // strides of `sums`, which is i32, natural and at least that large, and is borrowed mutably
     // for the call; ends of tiles go through the kernel's own scratch, whose type it checks.
     unsafe {
-        let store = kernel.product.c_view(Some(0), Some(1)).wrap(&sums.view_mut());
+        let store = kernel
+            .product
+            .c_view(Some(0), Some(1))
+            .wrap(&sums.view_mut());
         kernel.product.run_with_scratch_space(
             row_count,
             pixel_count,
@@ -359,7 +554,13 @@ fn requantise(output: &mut [u8], sums: &[i32], bias: i32, factor: f32, zero: i32
 
 impl fmt::Debug for QConv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "QConv {} {:?} on {}", self.name, self.geometry, self.kernel.name())
+        write!(
+            f,
+            "QConv {} {:?} on {}",
+            self.name,
+            self.geometry,
+            self.kernel.name()
+        )
     }
 }
 
@@ -401,10 +602,23 @@ impl EvalOp for QConv {
         let &[1, _, height, width] = input.shape() else {
             bail!("{}: input of shape {:?}", self.name, input.shape())
         };
-        ensure!(input.datum_type().size_of() == 1, "{}: {:?}", self.name, input.datum_type());
+        ensure!(
+            input.datum_type().size_of() == 1,
+            "{}: {:?}",
+            self.name,
+            input.datum_type()
+        );
         let natural = Tensor::natural_strides(input.shape());
-        ensure!(input.strides() == &*natural, "{}: strides {:?}", self.name, input.strides());
-        let size = self.geometry.output_size([height, width]).context("too small an input")?;
+        ensure!(
+            input.strides() == &*natural,
+            "{}: strides {:?}",
+            self.name,
+            input.strides()
+        );
+        let size = self
+            .geometry
+            .output_size([height, width])
+            .context("too small an input")?;
         let shape = [1, self.geometry.output_channels, size[0], size[1]];
         let mut output = Tensor::zero_dt(self.requantisation.output, &shape)?;
         self.convolve(input.as_bytes(), [height, width], output.as_bytes_mut())?;
@@ -414,14 +628,261 @@ impl EvalOp for QConv {
 
 impl TypedOp for QConv {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let shape = inputs[0].shape.as_concrete().context("a picture of known size")?;
+        let shape = inputs[0]
+            .shape
+            .as_concrete()
+            .context("a picture of known size")?;
         let &[1, _, height, width] = shape else {
             bail!("{}: input of shape {shape:?}", self.name)
         };
-        let size = self.geometry.output_size([height, width]).context("too small an input")?;
+        let size = self
+            .geometry
+            .output_size([height, width])
+            .context("too small an input")?;
         let shape = [1, self.geometry.output_channels, size[0], size[1]];
         Ok(tvec!(self.requantisation.output.fact(shape)))
     }
 
     as_op!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A convolution with its picture and the bytes that it must give.
+    struct Case {
+        geometry: Geometry,
+        size: [usize; 2],
+        input: (DatumType, i32),
+        picture: Vec<u8>,
+        weights: Vec<i8>,
+        requantisation: Requantisation,
+    }
+
+    /// Bytes that look random, the same in every run; extremes are frequent.
+    fn noise(seed: u32, count: usize) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state
+        };
+        let byte = |word: u32| match word % 8 {
+            0 => 0x80,
+            1 => 0x7F,
+            2 => 0xFF,
+            _ => (word >> 24) as u8,
+        };
+        (0..count).map(|_| byte(next())).collect()
+    }
+
+    fn case(geometry: Geometry, size: [usize; 2], kind: DatumType, output: DatumType) -> Case {
+        let (inputs, channels) = (geometry.input_channels, geometry.output_channels);
+        let values = inputs * geometry.kernel[0] * geometry.kernel[1];
+        let weights = noise(7, channels * values);
+        Case {
+            geometry,
+            size,
+            input: (kind, if kind == u8::datum_type() { 131 } else { -5 }),
+            picture: noise(3, inputs * size[0] * size[1]),
+            weights: weights.into_iter().map(u8::cast_signed).collect(),
+            requantisation: Requantisation {
+                biases: (0..channels as i32).map(|k| k * 977 - 4000).collect(),
+                factors: (0..channels)
+                    .map(|k| (0.7 + k as f32) / (900 * values) as f32)
+                    .collect(),
+                zero: if output == u8::datum_type() { 120 } else { 3 },
+                output,
+            },
+        }
+    }
+
+    /// ONNX's QLinearConv, word for word.
+    fn reference(case: &Case) -> Vec<u8> {
+        let geometry = &case.geometry;
+        let [rows, columns] = geometry.output_size(case.size).unwrap();
+        let mut output = Vec::new();
+        for channel in 0..geometry.output_channels {
+            for pixel in 0..rows * columns {
+                let sum = sum(case, channel, [pixel / columns, pixel % columns]);
+                let plan = &case.requantisation;
+                let scaled = (sum + plan.biases[channel]) as f32 * plan.factors[channel];
+                let value = scaled.round_ties_even() + plan.zero as f32;
+                output.push(if plan.output == u8::datum_type() {
+                    value as u8
+                } else {
+                    (value as i8).cast_unsigned()
+                });
+            }
+        }
+        output
+    }
+
+    fn sum(case: &Case, channel: usize, at: [usize; 2]) -> i32 {
+        let Geometry {
+            kernel,
+            stride,
+            pad_before: pad,
+            input_channels,
+            ..
+        } = case.geometry;
+        let (size, mut sum) = (case.size, 0);
+        for k in 0..input_channels * kernel[0] * kernel[1] {
+            let (input, tap) = (k / (kernel[0] * kernel[1]), k % (kernel[0] * kernel[1]));
+            let y = (at[0] * stride[0] + tap / kernel[1]).checked_sub(pad[0]);
+            let x = (at[1] * stride[1] + tap % kernel[1]).checked_sub(pad[1]);
+            let (Some(y), Some(x)) = (y.filter(|y| *y < size[0]), x.filter(|x| *x < size[1]))
+            else {
+                continue;
+            };
+            let byte = case.picture[(input * size[0] + y) * size[1] + x];
+            let value = match case.input.0 == u8::datum_type() {
+                true => i32::from(byte),
+                false => i32::from(byte.cast_signed()),
+            };
+            let weight = case.weights[channel * input_channels * kernel[0] * kernel[1] + k];
+            sum += (value - case.input.1) * i32::from(weight);
+        }
+        sum
+    }
+
+    fn operator(case: &Case, kernel: Kernel) -> QConv {
+        let weights = Weights::pack(&kernel, &case.geometry, &case.weights).unwrap();
+        let (weights, plan) = (Arc::new(weights), case.requantisation.clone());
+        let name = "a convolution".to_owned();
+        QConv::new(name, case.geometry, case.input, kernel, weights, plan).unwrap()
+    }
+
+    fn convolve(operator: &QConv, case: &Case) -> Vec<u8> {
+        let [rows, columns] = case.geometry.output_size(case.size).unwrap();
+        let mut output = vec![0xAA; case.geometry.output_channels * rows * columns];
+        operator
+            .convolve(&case.picture, case.size, &mut output)
+            .unwrap();
+        output
+    }
+
+    fn geometry(channels: [usize; 2], kernel: usize, stride: usize, pad: usize) -> Geometry {
+        Geometry {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            pad_before: [pad; 2],
+            pad_after: [pad; 2],
+            input_channels: channels[0],
+            output_channels: channels[1],
+        }
+    }
+
+    fn check(geometry: Geometry, size: [usize; 2]) {
+        let (unsigned, signed) = (u8::datum_type(), i8::datum_type());
+        for (input, output) in [(unsigned, unsigned), (signed, signed), (unsigned, signed)] {
+            let case = case(geometry, size, input, output);
+            let expected = reference(&case);
+            for kernel in Kernel::all() {
+                let found = convolve(&operator(&case, kernel.clone()), &case);
+                let place = found.iter().zip(&expected).position(|(a, b)| a != b);
+                assert!(
+                    place.is_none(),
+                    "{geometry:?} of {size:?} on {}: byte {place:?}",
+                    kernel.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_kernel_agrees_with_onnx_on_channels_that_fill_no_block() {
+        for channels in [[1, 1], [3, 5], [4, 4], [5, 3], [16, 16], [17, 33], [70, 9]] {
+            check(geometry(channels, 3, 1, 1), [9, 24]);
+            check(geometry(channels, 1, 1, 0), [5, 11]);
+        }
+    }
+
+    #[test]
+    fn every_kernel_agrees_with_onnx_on_strides_and_pads() {
+        for (kernel, stride, pad) in [(3, 2, 1), (1, 2, 0), (2, 2, 0), (5, 1, 2), (5, 2, 3)] {
+            check(geometry([6, 7], kernel, stride, pad), [13, 18]);
+            check(geometry([6, 7], kernel, stride, pad), [12, 31]);
+        }
+        let uneven = Geometry {
+            kernel: [1, 3],
+            stride: [2, 1],
+            pad_before: [0, 2],
+            pad_after: [3, 0],
+            ..geometry([5, 6], 1, 1, 0)
+        };
+        check(uneven, [8, 17]);
+    }
+
+    #[test]
+    fn every_kernel_agrees_with_onnx_on_sizes_that_fill_no_panel() {
+        for size in [[1, 1], [1, 7], [1, 8], [7, 1], [3, 9], [2, 17], [40, 64]] {
+            check(geometry([8, 8], 3, 1, 1), size);
+        }
+    }
+
+    #[test]
+    fn ours_takes_the_place_of_the_slow_kernel() {
+        let any = geometry([16, 16], 3, 1, 1);
+        let tract = MmmDispatch::native().pick(&TractKernel::query(&any, 4096));
+        let slow = tract.is_some_and(|(product, _, _)| product.name() == REPLACED);
+        let picked = Kernel::pick(&any, 4096).unwrap();
+        assert_eq!(matches!(picked, Kernel::Avx2(_)), slow, "{picked:?}");
+    }
+
+    #[test]
+    fn weights_of_another_kernel_are_refused() {
+        let case = case(
+            geometry([4, 4], 1, 1, 0),
+            [4, 4],
+            u8::datum_type(),
+            u8::datum_type(),
+        );
+        let kernels = Kernel::all();
+        let (Some(first), Some(last)) = (kernels.first(), kernels.last()) else {
+            return;
+        };
+        if matches!((first, last), (Kernel::Tract(_), Kernel::Avx2(_))) {
+            let mut mixed = operator(&case, first.clone());
+            mixed.kernel = last.clone();
+            let size = mixed.geometry.output_size(case.size).unwrap();
+            let mut output = vec![0; 4 * size[0] * size[1]];
+            assert!(
+                mixed
+                    .convolve(&case.picture, case.size, &mut output)
+                    .is_err()
+            );
+        }
+    }
+
+    /// `cargo test --release --workspace --lib speed_of_each -- --ignored --nocapture`
+    #[test]
+    #[ignore = "a measurement, not a test"]
+    fn speed_of_each_kernel() {
+        // Linux tells a thread's own time on a processor, in nanoseconds.
+        let spent = || -> u64 {
+            let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+            text.split(' ').next().unwrap().parse().unwrap()
+        };
+        for (channels, side) in [([16, 16], 3), ([64, 64], 3), ([32, 16], 1)] {
+            let geometry = geometry(channels, side, 1, side / 2);
+            let case = case(geometry, [192, 288], u8::datum_type(), u8::datum_type());
+            let macs = channels[0] * channels[1] * side * side * 192 * 288;
+            for kernel in Kernel::all() {
+                let operator = operator(&case, kernel.clone());
+                let (start, mut runs) = (spent(), 0);
+                while spent() - start < 200_000_000 {
+                    convolve(&operator, &case);
+                    runs += 1;
+                }
+                let speed = (runs * macs) as f64 / (spent() - start) as f64;
+                println!(
+                    "{channels:?} {side}x{side} {}: {speed:.2} GMAC/s",
+                    kernel.name()
+                );
+            }
+        }
+    }
 }

@@ -1,0 +1,299 @@
+//! unsafe is allowed in this file, the int8 operator's second half: a kernel of our own for AVX2.
+//!
+//! In: panels of 8 pixels by 4 channels, signed bytes, as `panels.rs` writes them; weights packed
+//! below as 16-bit numbers. Out: 32-bit sums, exact, a row of pixels for each output channel.
+//! tract-linalg's kernel for processors with AVX2 but without VNNI multiplies single values of a
+//! lane; here one instruction multiplies 16 pairs of 16-bit numbers and adds neighbours:
+//!
+//! ```text
+//!   block   = [pixel 0..8][channel 0..4], bytes  -> 2 vectors: pixels 0..4, pixels 4..8
+//!   weights = [row block][k / 4][row 0..4][k % 4] -> 1 vector a row: its four numbers, 4 times
+//!   partial = [pixel][channels 0 and 1, channels 2 and 3], 32-bit -> 2 vectors a row
+//! ```
+//!
+//! A product of two signed bytes is at most 2^14, so a pair is exact in 32 bits; sums wrap as
+//! tract's do. Fails never: sizes are checked before the first vector, and a breach is our bug.
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "vectors are loaded and stored by pointer, and AVX2 is called for"
+    )
+)]
+
+use super::PanelLayout;
+
+pub const NAME: &str = "own_avx2_i32_4x8";
+/// How the kernel wants its panels.
+pub const LAYOUT: PanelLayout = PanelLayout {
+    lanes: LANES,
+    depth: DEPTH,
+};
+const LANES: usize = 8;
+const DEPTH: usize = 4;
+const BLOCK_BYTES: usize = LANES * DEPTH;
+/// Output channels at a time: their partial sums and a block fill 10 of the 16 vectors.
+const ROWS: usize = 4;
+
+/// A processor that has AVX2. Invariant: `detect` alone makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+/// The weights of one block, for the output channels of a row block.
+type WeightBlock = [[i16; DEPTH]; ROWS];
+
+/// Rows of weights, packed. Invariant: a whole number of row blocks, each of `values / DEPTH`
+/// weight blocks; rows beyond the last are 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedRows {
+    values: usize,
+    blocks: Vec<WeightBlock>,
+}
+
+impl PackedRows {
+    /// Packs `rows`, `[row][value]`; `values` is a multiple of 4, as `PanelLayout::values` is.
+    pub fn pack(rows: &[i8], values: usize) -> Self {
+        assert!(values > 0 && values.is_multiple_of(DEPTH), "whole blocks");
+        assert!(rows.len().is_multiple_of(values), "whole rows");
+        let row_blocks = (rows.len() / values).div_ceil(ROWS);
+        let mut blocks = vec![WeightBlock::default(); row_blocks * values / DEPTH];
+        for (row, weights) in rows.chunks_exact(values).enumerate() {
+            let first = row / ROWS * (values / DEPTH);
+            for (block, weights) in blocks[first..].iter_mut().zip(weights.as_chunks().0) {
+                block[row % ROWS] = weights.map(i16::from);
+            }
+        }
+        Self { values, blocks }
+    }
+
+    /// Values of a row.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// Rows, with those that fill the last row block.
+    pub fn row_count(&self) -> usize {
+        self.blocks.len() * DEPTH / self.values * ROWS
+    }
+}
+
+/// Panels in one buffer, a fixed distance apart.
+#[derive(Clone, Copy, Debug)]
+pub struct PanelBytes<'a> {
+    pub buffer: &'a [u8],
+    pub panel_bytes: usize,
+    pub panel_count: usize,
+}
+
+impl Avx2 {
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        let found = is_x86_feature_detected!("avx2");
+        #[cfg(not(target_arch = "x86_64"))]
+        let found = false;
+        found.then_some(Self(()))
+    }
+
+    /// `sums[row][pixel] = weights[row] * panels[pixel]`, for all rows of `weights.row_count()`
+    /// and all pixels of the panels. A row of sums has `run` places.
+    pub fn multiply(
+        self,
+        weights: &PackedRows,
+        panels: PanelBytes<'_>,
+        sums: &mut [i32],
+        run: usize,
+    ) {
+        let blocks = weights.values / DEPTH;
+        let (count, bytes) = (panels.panel_count, panels.panel_bytes);
+        assert!(bytes >= blocks * BLOCK_BYTES, "panels hold all values");
+        assert!(panels.buffer.len() >= count * bytes, "all panels are there");
+        assert!(run >= count * LANES, "a sum for each pixel");
+        assert!(sums.len() == weights.row_count() * run, "sums for each row");
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `self` exists, so the processor has AVX2, which is all that the function needs.
+        unsafe {
+            x86::multiply(&weights.blocks, blocks, panels, sums, run);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("no other processor has AVX2");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{BLOCK_BYTES, LANES, PanelBytes, ROWS, WeightBlock};
+
+    /// `Avx2::multiply`; a row has `blocks` weight blocks. Wrong sizes panic.
+    #[target_feature(enable = "avx2")]
+    pub fn multiply(
+        weights: &[WeightBlock],
+        blocks: usize,
+        panels: PanelBytes<'_>,
+        sums: &mut [i32],
+        run: usize,
+    ) {
+        let row_blocks = weights.chunks_exact(blocks);
+        for (weights, sums) in row_blocks.zip(sums.chunks_exact_mut(ROWS * run)) {
+            let (a, sums) = sums.split_at_mut(run);
+            let (b, sums) = sums.split_at_mut(run);
+            let (c, d) = sums.split_at_mut(run);
+            let [a, b, c, d] = [a, b, c, d].map(|row| row.as_chunks_mut().0.iter_mut());
+            let panels = panels
+                .buffer
+                .chunks_exact(panels.panel_bytes)
+                .take(panels.panel_count);
+            for ((((panel, a), b), c), d) in panels.zip(a).zip(b).zip(c).zip(d) {
+                multiply_tile(weights, panel.as_chunks().0, [a, b, c, d]);
+            }
+        }
+    }
+
+    /// The sums of one row block and one panel.
+    #[target_feature(enable = "avx2")]
+    fn multiply_tile(
+        weights: &[WeightBlock],
+        panel: &[[u8; BLOCK_BYTES]],
+        sums: [&mut [i32; LANES]; ROWS],
+    ) {
+        let mut partial = [[_mm256_setzero_si256(); 2]; ROWS];
+        for (weights, block) in weights.iter().zip(panel) {
+            let pixels = widen(block);
+            for (partial, weights) in partial.iter_mut().zip(weights) {
+                let weights = repeat(*weights);
+                for (partial, pixels) in partial.iter_mut().zip(pixels) {
+                    let products = _mm256_madd_epi16(pixels, weights);
+                    *partial = _mm256_add_epi32(*partial, products);
+                }
+            }
+        }
+        for (sums, [low, high]) in sums.into_iter().zip(partial) {
+            // Pairs are added within each half: pixels 0 1 4 5 and 2 3 6 7.
+            let halves = _mm256_hadd_epi32(low, high);
+            store(sums, _mm256_permute4x64_epi64::<0b11_01_10_00>(halves));
+        }
+    }
+
+    /// A block as 16-bit numbers: pixels 0..4, pixels 4..8.
+    #[target_feature(enable = "avx2")]
+    fn widen(block: &[u8; BLOCK_BYTES]) -> [__m256i; 2] {
+        let ([low, high], []) = block.as_chunks::<16>() else {
+            unreachable!("a block is twice 16 bytes")
+        };
+        [low, high].map(|bytes| _mm256_cvtepi8_epi16(load(bytes)))
+    }
+
+    /// A row's four weights for each of four pixels.
+    #[target_feature(enable = "avx2")]
+    fn repeat(weights: [i16; 4]) -> __m256i {
+        let [a, b, c, d] = weights.map(|weight| u64::from(weight.cast_unsigned()));
+        _mm256_set1_epi64x((a | b << 16 | c << 32 | d << 48).cast_signed())
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn load(bytes: &[u8; 16]) -> __m128i {
+        // SAFETY: the reference is to 16 bytes, which is what is read; the instruction asks for
+        // no alignment.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn store(sums: &mut [i32; LANES], values: __m256i) {
+        // SAFETY: the reference is to 32 bytes of our own, which is what is written; the
+        // instruction asks for no alignment, and any bytes are valid sums.
+        unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), values) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: usize = 12;
+    const PANEL_BYTES: usize = VALUES * LANES;
+
+    fn byte(k: usize) -> i8 {
+        [-128, 127, -128, 1, 0, -77, 90][k * k % 7]
+    }
+
+    /// Multiplies `rows` rows with `panel_count` panels into sums of `run` places a row, in
+    /// buffers that are exactly as long as they must be.
+    fn multiply(avx2: Avx2, rows: usize, panel_count: usize, run: usize) -> Vec<i32> {
+        let weights: Vec<i8> = (0..rows * VALUES).map(byte).collect();
+        let weights = PackedRows::pack(&weights, VALUES);
+        let buffer: Vec<u8> = (0..panel_count * PANEL_BYTES)
+            .map(|k| byte(k + 1).cast_unsigned())
+            .collect();
+        let panels = PanelBytes {
+            buffer: &buffer,
+            panel_bytes: PANEL_BYTES,
+            panel_count,
+        };
+        let mut sums = vec![i32::MIN; weights.row_count() * run];
+        avx2.multiply(&weights, panels, &mut sums, run);
+        sums
+    }
+
+    fn expected(row: usize, pixel: usize) -> i32 {
+        let value = |k: usize| {
+            let at = (k / DEPTH * LANES + pixel % LANES) * DEPTH + k % DEPTH;
+            byte(pixel / LANES * PANEL_BYTES + at + 1)
+        };
+        let product = |k: usize| i32::from(byte(row * VALUES + k)) * i32::from(value(k));
+        (0..VALUES).map(product).sum()
+    }
+
+    // What a wrong load or store would touch is a wrong sum here, or lies outside the buffers,
+    // which are not a byte too long.
+    #[test]
+    fn sums_are_exact_and_nothing_else_is_written() {
+        let Some(avx2) = Avx2::detect() else { return };
+        for (rows, panel_count, run) in [(1, 1, 8), (4, 1, 8), (5, 3, 24), (9, 2, 21), (2, 0, 8)] {
+            let sums = multiply(avx2, rows, panel_count, run);
+            for (at, sum) in sums.iter().enumerate() {
+                let (row, pixel) = (at / run, at % run);
+                let expected = match (pixel < panel_count * LANES, row < rows) {
+                    (true, true) => expected(row, pixel),
+                    (true, false) => 0,
+                    (false, _) => i32::MIN,
+                };
+                assert_eq!(*sum, expected, "row {row}, pixel {pixel} of {rows} rows");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a sum for each pixel")]
+    fn sums_that_are_too_short_are_refused() {
+        let Some(avx2) = Avx2::detect() else {
+            panic!("a sum for each pixel: not tried, this processor has no AVX2")
+        };
+        multiply(avx2, 4, 2, 15);
+    }
+
+    #[test]
+    #[should_panic(expected = "all panels are there")]
+    fn panels_that_are_missing_are_refused() {
+        let Some(avx2) = Avx2::detect() else {
+            panic!("all panels are there: not tried, this processor has no AVX2")
+        };
+        let panels = PanelBytes {
+            buffer: &[0; 2 * PANEL_BYTES - 1],
+            panel_bytes: PANEL_BYTES,
+            panel_count: 2,
+        };
+        let weights = PackedRows::pack(&[1; VALUES], VALUES);
+        avx2.multiply(&weights, panels, &mut [0; 4 * 16], 16);
+    }
+
+    #[test]
+    fn it_is_found_where_the_processor_has_it() {
+        // Linux lists what it found out by itself.
+        let Ok(text) = std::fs::read_to_string("/proc/cpuinfo") else {
+            return;
+        };
+        let listed = text.split_whitespace().any(|word| word == "avx2");
+        assert_eq!(Avx2::detect().is_some(), listed);
+    }
+}
