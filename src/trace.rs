@@ -12,6 +12,7 @@
 
 pub mod clean;
 pub mod follow;
+mod ink;
 pub mod posterior;
 pub mod rows;
 

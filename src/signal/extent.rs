@@ -18,6 +18,8 @@ pub struct Extent {
     pub right: Mm,
 }
 
+/// Columns in which the line is less sure than this do not tell where it ends.
+const SURE_MIN: f32 = 0.5;
 /// Gaps up to this are bridged when a row's ends are sought.
 const GAP_MM: f32 = 4.0;
 /// Shorter pieces are no part of a row.
@@ -84,7 +86,7 @@ fn limits(row: &TracedRow, layout: &Layout, pulses: &[Pulse]) -> (f32, f32) {
 fn row_ends(row: &TracedRow, limits: &(f32, f32)) -> Option<(f32, f32)> {
     let mut pieces: Vec<(f32, f32)> = Vec::new();
     for (column, point) in row.line.points.iter().enumerate() {
-        let Some(point) = point else { continue };
+        let Some(point) = point.filter(|point| point.confidence > SURE_MIN) else { continue };
         let x = row.strip.to_paper(Point::<InPanel>::new(column as f32, point.y_px)).x;
         if x < limits.0 || x > limits.1 {
             continue;

@@ -5,6 +5,7 @@
 //! layout, and the net has seen no panel, only rows. Tiles overlap, so that every column is read
 //! with paper on both sides of it. Fails only as the net does.
 
+use super::ink::keep_inked;
 use super::{Line, Mask, Posterior, follow};
 use crate::crop::{self, CROP_PX_PER_MM, Strip};
 use crate::nets::{NetError, Nets, RawMap};
@@ -71,7 +72,9 @@ pub fn trace_rows<N: Nets>(
         let (mut posterior, mask) = parts?;
         mask.clean(&mut posterior);
         let strip = whole_strip(row, posterior.width(), posterior.height());
-        Some(TracedRow { strip, line: follow(&posterior) })
+        let mut line = follow(&posterior);
+        keep_inked(image, map, &strip, &mut line);
+        Some(TracedRow { strip, line })
     });
     Ok(traced.collect())
 }
