@@ -1,6 +1,5 @@
-// `unsafe` is allowed in this file: the counting allocator and what the C library's allocator keeps.
-#![allow(unsafe_code)]
-
+//! unsafe is allowed in this file: the counting allocator and what the C library's allocator keeps.
+//!
 //! How much memory the process takes, and whether a next step may begin.
 //!
 //! `Counting` is the process's allocator: the system's, with a count of what is held and of the
@@ -8,6 +7,8 @@
 //! the resident size stays near the heap's. `Budget` answers before each step whether what the step
 //! is known to take still fits: the peak resident size of the process (`VmHWM`) is what is promised.
 //! Units: bytes, and MiB where a person reads them. Fails by `OverBudget` only, with the numbers.
+#![allow(unsafe_code)]
+
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

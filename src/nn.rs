@@ -71,12 +71,12 @@ impl ModelFiles {
         };
         Self {
             labels: file(
-                include_bytes!("../tests/nn/random/labels.onnx"),
-                include_str!("../tests/nn/random/labels.toml"),
+                include_bytes!("../models/labels.onnx"),
+                include_str!("../models/labels.toml"),
             ),
             trace: file(
-                include_bytes!("../tests/nn/random/trace.onnx"),
-                include_str!("../tests/nn/random/trace.toml"),
+                include_bytes!("../models/trace.onnx"),
+                include_str!("../models/trace.toml"),
             ),
         }
     }

@@ -337,7 +337,7 @@ impl Walk {
         let (mut fine, mut all) = (0.0, 0.0);
         for (k, tone) in self.found.iter().flatten().flat_map(|f| f.tones.iter().flatten()) {
             all += tone.amplitude;
-            fine += if k % 5 == 0 { tone.amplitude } else { 0.0 };
+            fine += if k.is_multiple_of(5) { tone.amplitude } else { 0.0 };
         }
         Period(if fine > FINE_SHARE * all { PERIOD_MM / 5.0 } else { PERIOD_MM })
     }

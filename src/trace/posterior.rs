@@ -40,7 +40,7 @@ impl Posterior {
             return Err(ReadError { found: map.channels, needed: CHANNELS });
         }
         assert!(from < to && to <= 2 * map.width, "columns {from} to {to} of {}", 2 * map.width);
-        assert!(from % 2 == 0 && to % 2 == 0, "tiles meet between half-resolution columns");
+        assert!(from.is_multiple_of(2) && to.is_multiple_of(2), "tiles meet between half-resolution columns");
         let height = 2 * map.height;
         let mut columns = vec![0u8; (to - from) * height];
         let mut logits = vec![0f32; height];

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use leadscan::digitize::{Nets, Picture, RawMap};
-use leadscan::nn::{ModelFiles, TractNets};
+use leadscan::nn::{ModelError, ModelFiles, TractNets};
 use sha2::{Digest, Sha256};
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nn/random")
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nn").join(name)
 }
 
 /// What `scripts/train/parity.py` draws as well: flat areas, ramps and noise.
@@ -74,5 +74,36 @@ fn check_parity(models: ModelFiles, references: &Path) {
 
 #[test]
 fn bundled_nets_agree_with_onnx_runtime_to_the_bit() {
-    check_parity(ModelFiles::bundled(), &folder());
+    check_parity(ModelFiles::bundled(), &folder("shipped"));
+}
+
+#[test]
+fn small_nets_of_every_operator_agree_with_onnx_runtime_to_the_bit() {
+    check_parity(ModelFiles::read(&folder("random")).unwrap(), &folder("random"));
+}
+
+/// What loading says of the bundled models after `change`.
+fn refusal(change: impl Fn(&mut ModelFiles)) -> ModelError {
+    let mut models = ModelFiles::bundled();
+    change(&mut models);
+    TractNets::load(models, 1).err().expect("a changed model is refused")
+}
+
+#[test]
+fn a_model_that_is_not_the_one_on_its_card_is_refused() {
+    let bent = refusal(|models| models.trace.onnx.to_mut()[1000] ^= 1);
+    assert!(matches!(bent, ModelError::Hash { model: "trace", .. }), "{bent}");
+    let cut = refusal(|models| models.labels.onnx.to_mut().truncate(5000));
+    assert!(matches!(cut, ModelError::Hash { model: "labels", .. }), "{cut}");
+    let swapped = refusal(|models| std::mem::swap(&mut models.labels, &mut models.trace));
+    assert!(matches!(swapped, ModelError::Card { .. }), "{swapped}");
+}
+
+#[test]
+fn another_list_of_classes_is_refused() {
+    let error = refusal(|models| {
+        let card = models.labels.card.to_mut();
+        *card = card.replace("\"aVL\", \"aVF\"", "\"aVF\", \"aVL\"");
+    });
+    assert!(matches!(error, ModelError::Class { index: 4, .. }), "{error}");
 }
