@@ -26,40 +26,71 @@ from labels_net import BINS, LabelsNet, anchors, flatten, to_boxes
 from precision import autocast
 
 TILE = 320
+CELL = 80
+MOSAIC_SHARE = 0.6
+LEADS = 19  # classes that are names of leads
 CANDIDATES = 8
 SIDE_MIN = 14.0  # a thin "I" still has places within it
 
 
-def tile(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
+def tiles(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Four tiles of one page: RGB pictures and [class, l, t, r, b]."""
     page = cv2.imread(str(path))[:, :, ::-1]
     boxes = np.array(json.loads(path.with_suffix(".json").read_text()), float).reshape(-1, 5)
-    return [cut(rng, page, boxes) for _ in range(4)]
+    if rng.random() < MOSAIC_SHARE and (boxes[:, 0] < LEADS).any():
+        made = [mosaic(rng, page, boxes) for _ in range(4)]
+    else:
+        made = [cut(rng, page, boxes, TILE, 0.8) for _ in range(4)]
+    return [(tone(rng, picture), kept) for picture, kept in made]
+
+
+def mosaic(
+    rng: np.random.Generator, page: np.ndarray, boxes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A tile of small cells, each around a lead's name: a page has few, and they decide."""
+    picture = np.empty((TILE, TILE, 3), np.uint8)
+    kept = []
+    leads = boxes[boxes[:, 0] < LEADS]
+    for top in range(0, TILE, CELL):
+        for left in range(0, TILE, CELL):
+            near = leads if rng.random() < 0.9 else boxes
+            cell, found = cut(rng, page, boxes, CELL, 1.0, near)
+            picture[top : top + CELL, left : left + CELL] = cell
+            kept.append(found + np.array([0, left, top, left, top]))
+    return picture, np.concatenate(kept)
 
 
 def cut(
-    rng: np.random.Generator, page: np.ndarray, boxes: np.ndarray
+    rng: np.random.Generator,
+    page: np.ndarray,
+    boxes: np.ndarray,
+    size: int,
+    aimed: float,
+    targets: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """A square of `size` pixels; a share `aimed` of them lies around one of `targets`."""
+    targets = boxes if targets is None else targets
     scale = float(np.exp(rng.uniform(math.log(0.7), math.log(1.4))))
-    side = TILE / scale
-    if len(boxes) and rng.random() < 0.8:
-        box = boxes[rng.integers(len(boxes))]
-        middle = (box[1:3] + box[3:5]) / 2 + rng.uniform(-0.45, 0.45, 2) * side
+    side = size / scale
+    if len(targets) and rng.random() < aimed:
+        box = targets[rng.integers(len(targets))]
+        spread = 0.45 if size == TILE else 0.25
+        middle = (box[1:3] + box[3:5]) / 2 + rng.uniform(-spread, spread, 2) * side
     else:
         middle = rng.uniform(0, 1, 2) * [page.shape[1], page.shape[0]]
     left, top = middle - side / 2
     matrix = np.float32([[scale, 0, -left * scale], [0, scale, -top * scale]])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    picture = cv2.warpAffine(page, matrix, (TILE, TILE), flags=how, borderValue=(FILL,) * 3)
+    picture = cv2.warpAffine(page, matrix, (size, size), flags=how, borderValue=(FILL,) * 3)
     moved = boxes.copy()
     moved[:, 1::2] = (boxes[:, 1::2] - left) * scale
     moved[:, 2::2] = (boxes[:, 2::2] - top) * scale
-    inside = np.c_[moved[:, :1], np.clip(moved[:, 1:], 0, TILE)]
+    inside = np.c_[moved[:, :1], np.clip(moved[:, 1:], 0, size)]
     area = lambda b: (b[:, 3] - b[:, 1]) * (b[:, 4] - b[:, 2])  # noqa: E731
     kept = inside[area(inside) > 0.6 * np.maximum(area(moved), 1e-6)]
-    if rng.random() < 0.07:
+    if size == TILE and rng.random() < 0.07:
         picture, kept = np.rot90(picture, rng.integers(1, 4)), kept[:0]
-    return tone(rng, picture), kept
+    return picture, kept
 
 
 def tone(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
@@ -227,7 +258,7 @@ def main() -> None:
             group["lr"] = rate
         made = []
         while len(made) < args.batch:
-            made += tile(rng, pages[rng.integers(len(pages))].with_suffix(".jpg"))
+            made += tiles(rng, pages[rng.integers(len(pages))].with_suffix(".jpg"))
         x = torch.from_numpy(np.stack([m[0] for m in made]).transpose(0, 3, 1, 2) / 255).float()
         truths = [torch.from_numpy(m[1]).float() for m in made]
         run.opt.zero_grad(set_to_none=True)
