@@ -80,10 +80,10 @@ fn light(picture: &mut Picture, plan: &Plan, warp: &Warp, rng: &mut Rng) {
             ]
         })
         .collect();
-    // The light changes slowly: it is worked out for every fourth pixel's square.
-    const STEP: usize = 4;
-    for y in (0..picture.height).step_by(STEP) {
-        for x in (0..picture.width).step_by(STEP) {
+    // The light changes slowly: it is worked out for squares of pixels, smaller where folds are.
+    let step = if fate.folds.is_empty() { 4 } else { 2 };
+    for y in (0..picture.height).step_by(step) {
+        for x in (0..picture.width).step_by(step) {
             let (u, v) = (
                 x as f32 / picture.width as f32,
                 y as f32 / picture.height as f32,
@@ -100,8 +100,8 @@ fn light(picture: &mut Picture, plan: &Plan, warp: &Warp, rng: &mut Rng) {
             let color = [0, 1, 2].map(|c| {
                 (256.0 * level * fate.tint[c] * (1.0 - brown * [0.25, 0.5, 1.0][c])) as u32
             });
-            for row in y..(y + STEP).min(picture.height) {
-                for column in x..(x + STEP).min(picture.width) {
+            for row in y..(y + step).min(picture.height) {
+                for column in x..(x + step).min(picture.width) {
                     let at = 3 * (row * picture.width + column);
                     for (value, light) in picture.rgb[at..at + 3].iter_mut().zip(color) {
                         *value = ((u32::from(*value) * light) >> 8).min(255) as u8;
@@ -143,7 +143,8 @@ fn folds(fate: &Fate, plan: &Plan, p: [f32; 2]) -> f32 {
         level *= if *depth < 0.0 {
             1.0 + depth * (-off * off).exp()
         } else {
-            1.0 + depth * off.signum() * (-off.abs()).exp()
+            // Light turns to shade within a third of the fold, not from one pixel to the next.
+            1.0 + depth * (3.0 * off).tanh() * (-off.abs()).exp()
         };
     }
     level

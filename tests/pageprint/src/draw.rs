@@ -118,10 +118,11 @@ pub fn draw(plan: &Plan, fonts: &Fonts) -> Sheet {
         for (x, pixel) in line.chunks_exact_mut(3).enumerate() {
             let at = y * width + x;
             let cover = [traces.cover[at], texts.cover[at], marks.cover[at]];
-            let ruled = grid.at(x, y);
+            let [ruled, dotted] = grid.at(x, y);
             for (channel, value) in pixel.iter_mut().enumerate() {
-                let mut light =
-                    plan.paper[channel] * (1.0 - ruled * (1.0 - plan.grid.color[channel]));
+                let mut light = plan.paper[channel]
+                    * (1.0 - ruled * (1.0 - plan.grid.color[channel]))
+                    * (1.0 - dotted * (1.0 - plan.grid.dot_color[channel]));
                 for (k, (cover, ink)) in cover.into_iter().zip(inks).enumerate() {
                     if cover > 0 {
                         let weight =
@@ -162,7 +163,7 @@ fn print_texts(plan: &Plan, fonts: &Fonts, layer: &mut Layer) -> Vec<Printed> {
             mark.path_mm.iter().fold(from, |a, p| f(a, p[k]))
         };
         let area = [
-            bound(0, f32::min, f32::INFINITY),
+            bound(0, f32::min, f32::INFINITY).max(0.0),
             bound(1, f32::min, f32::INFINITY),
             bound(0, f32::max, f32::NEG_INFINITY),
             bound(1, f32::max, f32::NEG_INFINITY),
@@ -231,23 +232,24 @@ impl Grid {
         }
     }
 
-    /// How much of the grid's ink is at a pixel, 0 to 1.
-    fn at(&self, x: usize, y: usize) -> f32 {
+    /// How much of the lines' and of the dots' ink is at a pixel, 0 to 1.
+    fn at(&self, x: usize, y: usize) -> [f32; 2] {
         let either = |p: &[Vec<f32>; 2]| 1.0 - (1.0 - p[0][x]) * (1.0 - p[1][y]);
         let minor = self.strength[0] * either(&self.minor);
         let major = self.strength[1] * either(&self.major);
         let ink = match self.kind {
-            GridKind::Lines => minor.max(major),
+            GridKind::Lines => [minor.max(major), 0.0],
             GridKind::Dots => {
-                (1.8 * self.strength[0].max(0.4) * self.minor[0][x] * self.minor[1][y])
-                    .min(1.0)
-                    .max(major * 0.6)
+                let dot = self.minor[0][x] * self.minor[1][y];
+                let dot = 1.8 * self.strength[0].max(0.4) * dot;
+                // Where a line runs there is no dot to be seen.
+                [0.6 * major, dot.min(1.0) * (1.0 - either(&self.major))]
             }
-            GridKind::MinorOnly => minor,
-            GridKind::MajorOnly => major,
-            GridKind::None => 0.0,
+            GridKind::MinorOnly => [minor, 0.0],
+            GridKind::MajorOnly => [major, 0.0],
+            GridKind::None => [0.0, 0.0],
         };
-        if ink.is_nan() { 0.0 } else { ink }
+        ink.map(|ink| if ink.is_nan() { 0.0 } else { ink })
     }
 }
 

@@ -13,6 +13,8 @@ use crate::draw::Layer;
 /// Fonts to choose from: 0 is the plotter, 1 the dot matrix, then the installed ones.
 pub struct Fonts {
     installed: Vec<FontVec>,
+    /// Places in `installed`, each as often as its face is to be chosen.
+    faces: Vec<usize>,
 }
 
 /// Names that hold no Latin letters, or ornaments.
@@ -25,6 +27,7 @@ impl Fonts {
     pub fn built_in() -> Self {
         Self {
             installed: Vec::new(),
+            faces: Vec::new(),
         }
     }
 
@@ -44,13 +47,33 @@ impl Fonts {
     fn load(paths: Vec<PathBuf>) -> Self {
         let load = |path: &PathBuf| FontVec::try_from_vec(std::fs::read(path).ok()?).ok();
         let latin = |font: &FontVec| "aVRLF123mI/".chars().all(|c| font.glyph_id(c).0 != 0);
-        Self {
-            installed: paths.iter().filter_map(load).filter(latin).collect(),
+        let (mut installed, mut faces) = (Vec::new(), Vec::new());
+        for path in &paths {
+            if let Some(font) = load(path).filter(latin) {
+                faces.extend(std::iter::repeat_n(installed.len(), weight(path)));
+                installed.push(font);
+            }
         }
+        Self { installed, faces }
     }
 
     pub fn count(&self) -> usize {
-        2 + self.installed.len()
+        2 + self.faces.len()
+    }
+}
+
+/// Machines print upright letters, most of them with serifs (nine of twelve real pages); a font
+/// package holds more slanted and thin faces than any other.
+fn weight(path: &Path) -> usize {
+    const RARE: [&str; 9] = [
+        "Italic", "Oblique", "Ita.", "Thin", "Hairline", "Light", "Black", "Heavy", "Z003",
+    ];
+    const SERIF: [&str; 6] = ["Serif", "Roman", "Times", "C059", "P052", "Bookman"];
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match () {
+        () if RARE.iter().any(|part| name.contains(part)) => 1,
+        () if SERIF.iter().any(|part| name.contains(part)) => 12,
+        () => 5,
     }
 }
 
@@ -103,7 +126,14 @@ pub fn write(
     match style.font % fonts.count() {
         0 => strokes(layer, style, text, x_mm, y_mm, Pen::Plotter),
         1 => strokes(layer, style, text, x_mm, y_mm, Pen::Dots),
-        n => outlines(layer, &fonts.installed[n - 2], style, text, x_mm, y_mm),
+        n => outlines(
+            layer,
+            &fonts.installed[fonts.faces[n - 2]],
+            style,
+            text,
+            x_mm,
+            y_mm,
+        ),
     }
 }
 

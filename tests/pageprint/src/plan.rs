@@ -83,6 +83,8 @@ pub enum GridKind {
 pub struct GridLook {
     pub kind: GridKind,
     pub color: [f32; 3],
+    /// Of the dots between the lines, where there are dots.
+    pub dot_color: [f32; 3],
     pub minor: f32,
     pub major: f32,
     pub minor_width_mm: f32,
@@ -185,6 +187,9 @@ fn format(rng: &mut Rng, preset: Preset) -> &'static Format {
 /// Pages that lie on their side or on their head.
 const TURNED_SHARE: f32 = 0.05;
 
+/// Pages whose labels, pulses and separators are printed in a colour of their own.
+const OWN_INK_SHARE: f32 = 0.1;
+
 /// A page by chance.
 pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
     let format = format(rng, preset);
@@ -198,6 +203,9 @@ pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
         pulses(&mut plan, rng, &frame);
     }
     separators(&mut plan, rng, &frame, &house);
+    if rng.chance(OWN_INK_SHARE) {
+        own_ink(&mut plan, rng);
+    }
     calibration_text(&mut plan, rng, &frame, &house);
     if frame.margins {
         furniture::header(&mut plan, rng, &frame);
@@ -215,6 +223,15 @@ pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
     }
     plan.jpeg_quality = fate::jpeg(rng, preset);
     plan
+}
+
+fn own_ink(plan: &mut Plan, rng: &mut Rng) {
+    let (_, ink) = INKS[2 + rng.below(INKS.len() - 2)];
+    plan.text_color = ink;
+    plan.mark_color = ink;
+    for mark in &mut plan.marks {
+        mark.trace_ink = false;
+    }
 }
 
 fn rhythm(rng: &mut Rng, format: &Format) -> Vec<&'static str> {
@@ -400,7 +417,7 @@ fn blank(
 fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
     let kind = rng.weigh(&[
         (7.0, GridKind::Lines),
-        (1.2, GridKind::Dots),
+        (2.0, GridKind::Dots),
         (0.5, GridKind::MinorOnly),
         (0.7, GridKind::MajorOnly),
         (0.9, GridKind::None),
@@ -435,9 +452,16 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
     } else {
         [rng.range(0.0, 5.0), rng.range(0.0, 5.0)]
     };
+    let color = rng.weigh(&GRIDS);
+    let dot_color = if rng.chance(0.5) {
+        color
+    } else {
+        [rng.range(0.2, 0.6); 3]
+    };
     GridLook {
         kind,
-        color: rng.weigh(&GRIDS),
+        color,
+        dot_color,
         minor: major * rng.range(0.3, 1.0),
         major,
         minor_width_mm: minor_width,
@@ -498,6 +522,12 @@ enum Tick {
     Square,
     /// One line down the whole page at each column.
     Full,
+    /// The same, of dots.
+    Dotted,
+    /// One bar above and one below the trace.
+    Pair,
+    /// An arrow down to the trace, before its label.
+    Arrow,
 }
 
 impl House {
@@ -509,7 +539,17 @@ impl House {
                 2 + rng.below(10_000)
             }
         };
-        let height = rng.range(1.9, 3.9);
+        let height = if rng.chance(0.12) {
+            rng.range(1.3, 1.9)
+        } else {
+            rng.range(1.9, 3.9)
+        };
+        // Many machines set the name right upon the start of the trace.
+        let offset = if rng.chance(0.4) {
+            [rng.range(0.3, 3.0), rng.range(0.4, 2.5)]
+        } else {
+            [rng.range(-1.0, 4.0), rng.range(2.5, 8.0)]
+        };
         Self {
             label: Style {
                 font: font(rng),
@@ -522,7 +562,7 @@ impl House {
                 (1.2, Place::On),
                 (1.5, Place::Left),
             ]),
-            offset: [rng.range(-1.0, 4.0), rng.range(2.5, 8.0)],
+            offset,
             case: rng.weigh(&[
                 (7.0, Case::Mixed),
                 (3.0, Case::Upper),
@@ -542,7 +582,10 @@ impl House {
                 (2.0, Tick::Short),
                 (0.7, Tick::Gap),
                 (0.8, Tick::Square),
-                (0.5, Tick::Full),
+                (0.8, Tick::Full),
+                (1.8, Tick::Dotted),
+                (0.5, Tick::Pair),
+                (0.4, Tick::Arrow),
             ]),
             text: Style {
                 font: font(rng),
@@ -735,7 +778,9 @@ fn pulses(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
             frame.left + frame.strip_mm + touch,
         ];
         for (side, start) in sides.into_iter().zip(starts) {
-            if side && start > 0.0 && start + length < plan.width_mm {
+            // On a page cut close, the pulse may be cut too.
+            let seen_from = if frame.margins { 0.0 } else { -0.6 * length };
+            if side && start > seen_from && start + length < plan.width_mm {
                 plan.marks.push(Mark {
                     class: "pulse",
                     path_mm: shape(start),
@@ -753,7 +798,13 @@ fn separators(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
         Tick::Bar => (rng.range(2.5, 6.0), rng.range(0.3, 1.0)),
         Tick::Short => (rng.range(1.0, 2.5), plan.line_width_mm),
         Tick::Square => (1.0, plan.line_width_mm),
-        Tick::Full => return full_separators(plan, frame),
+        Tick::Full => return full_separators(plan, frame, None),
+        Tick::Dotted => {
+            let (dot, pitch) = (rng.range(0.2, 0.6), rng.range(0.8, 1.4));
+            return full_separators(plan, frame, Some([dot, pitch]));
+        }
+        Tick::Pair => return pairs(plan, rng, frame),
+        Tick::Arrow => return arrows(plan, house),
     };
     let shift = rng.range(-0.6, 0.6);
     let starts: Vec<[f32; 2]> = plan.traces.iter().map(|t| [t.left_mm, t.zero_mm]).collect();
@@ -782,7 +833,52 @@ fn separators(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
     }
 }
 
-fn full_separators(plan: &mut Plan, frame: &Frame) {
+/// Bars above and below each start but those of the first column.
+fn pairs(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
+    let (gap, long, thick) = (
+        rng.range(0.6, 2.5),
+        rng.range(1.5, 4.0),
+        rng.range(0.3, 0.8),
+    );
+    let starts: Vec<[f32; 2]> = plan.traces.iter().map(|t| [t.left_mm, t.zero_mm]).collect();
+    for [x, y] in starts {
+        for side in [-1.0, 1.0] {
+            if x > frame.left + 1.0 {
+                let path = vec![[x, y + side * gap], [x, y + side * (gap + long)]];
+                separator(plan, path, thick);
+            }
+        }
+    }
+}
+
+fn arrows(plan: &mut Plan, house: &House) {
+    let [dx, dy] = house.offset;
+    let tall = house.label.height_mm;
+    let starts: Vec<[f32; 2]> = plan.traces.iter().map(|t| [t.left_mm, t.zero_mm]).collect();
+    for [left, zero] in starts {
+        let (x, y) = (left + dx - 1.3, zero - dy);
+        let head = 0.3 * tall;
+        let width_mm = house.label.stroke_mm;
+        separator(plan, vec![[x, y - tall], [x, y]], width_mm);
+        separator(
+            plan,
+            vec![[x - head, y - head], [x, y], [x + head, y - head]],
+            width_mm,
+        );
+    }
+}
+
+fn separator(plan: &mut Plan, path_mm: Vec<[f32; 2]>, width_mm: f32) {
+    plan.marks.push(Mark {
+        class: "separator",
+        path_mm,
+        width_mm,
+        trace_ink: true,
+    });
+}
+
+/// Lines down the page between the columns; of dots of this length at this pitch, if given.
+fn full_separators(plan: &mut Plan, frame: &Frame, dots_mm: Option<[f32; 2]>) {
     let panels: Vec<_> = plan
         .traces
         .iter()
@@ -798,13 +894,13 @@ fn full_separators(plan: &mut Plan, frame: &Frame) {
     columns.sort_by(f32::total_cmp);
     columns.dedup();
     let width_mm = plan.line_width_mm * 0.8;
+    let [dot, pitch] = dots_mm.unwrap_or([bottom - top, bottom - top]);
+    let count = ((bottom - top) / pitch).floor().max(1.0) as usize;
     for x in columns {
-        plan.marks.push(Mark {
-            class: "separator",
-            path_mm: vec![[x, top], [x, bottom]],
-            width_mm,
-            trace_ink: true,
-        });
+        for k in 0..count {
+            let y = top + k as f32 * pitch;
+            separator(plan, vec![[x, y], [x, y + dot]], width_mm);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::PrintedPage;
 use crate::draw::Sheet;
 use crate::npz::Archive;
-use crate::plan::{Plan, Role};
+use crate::plan::{Fate, Plan, Role};
 use crate::signal::{LEADS, RATE_HZ};
 use crate::warp::Warp;
 
@@ -50,6 +50,19 @@ pub struct TruthMesh {
     pub px: Vec<[f32; 2]>,
 }
 
+/// How the page looks, beside what happened to its paper: for figures by fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct Look {
+    pub grid_color: [f32; 3],
+    pub trace_color: [f32; 3],
+    pub line_width_mm: f32,
+    pub uneven: f32,
+    /// Where labels stand against the start of their trace: above, below, on, left or none.
+    pub label_place: &'static str,
+    pub label_height_mm: f32,
+    pub jpeg_quality: Option<u8>,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Truth {
     pub image: String,
@@ -70,6 +83,8 @@ pub struct Truth {
     pub segments: Vec<Segment>,
     pub boxes: Vec<LabelBox>,
     pub mesh: TruthMesh,
+    pub fate: Fate,
+    pub look: Look,
     #[serde(skip)]
     pub mv: Vec<Vec<f32>>,
     #[serde(skip)]
@@ -126,6 +141,8 @@ impl Truth {
             segments: segments.collect(),
             boxes: boxes.collect(),
             mesh: mesh(plan, warp),
+            fate: plan.fate.clone(),
+            look: look(plan, sheet),
             mv: plan.traces.iter().map(|t| t.mv.clone()).collect(),
             px: plan
                 .traces
@@ -138,6 +155,33 @@ impl Truth {
                 .map(|m| (m.class, m.width_mm, m.path_mm.clone()))
                 .collect(),
         }
+    }
+}
+
+fn look(plan: &Plan, sheet: &Sheet) -> Look {
+    // A page's labels all stand alike: the first one tells.
+    let labelled = plan
+        .traces
+        .iter()
+        .find_map(|trace| trace.label.map(|k| (trace, k)));
+    let (label_place, label_height_mm) = labelled.map_or(("none", 0.0), |(trace, k)| {
+        let [_, top, right, bottom] = sheet.boxes[k].area_mm;
+        let place = match () {
+            () if right <= trace.left_mm => "left",
+            () if bottom < trace.zero_mm => "above",
+            () if top > trace.zero_mm => "below",
+            () => "on",
+        };
+        (place, bottom - top)
+    });
+    Look {
+        grid_color: plan.grid.color,
+        trace_color: plan.trace_color,
+        line_width_mm: plan.line_width_mm,
+        uneven: plan.uneven,
+        label_place,
+        label_height_mm,
+        jpeg_quality: plan.jpeg_quality,
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! In: the kind of pages. Out: a `Fate`, which `warp` and `degrade` carry out, and the JPEG quality.
 
+use serde::Serialize;
+
 use super::Preset;
 use crate::Rng;
 
 /// What happens to the paper and its picture.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Fate {
     pub rotation_deg: f32,
     pub quarter_turns: u8,

@@ -147,6 +147,7 @@ fn sheet(frame: &Frame) -> Plan {
         grid: GridLook {
             kind: GridKind::Lines,
             color: [0.97, 0.65, 0.68],
+            dot_color: [0.97, 0.65, 0.68],
             minor: 0.35,
             major: 0.8,
             minor_width_mm: 0.12,
