@@ -10,12 +10,12 @@
 
 mod scale;
 
-use crate::calibration::{Calibration, Given, calibrate, pulses};
+use crate::calibration::{Calibration, Given, PaperScale, calibrate, pulses};
 use crate::labels::decode::{DecodeError, decode};
 use crate::labels::view::View;
 use crate::labels::{Label, LabelClass, Lead};
 use crate::layout::fit::SeenLead;
-use crate::layout::rows::{UnitsPerMm, find_rows};
+use crate::layout::rows::{Ruled, find_rows};
 use crate::layout::{Layout, LayoutError, RowKind, fit};
 pub use crate::nets::*;
 use crate::page::{InPanel, InPaper, PageMap, Point, QuarterTurn, RawImage};
@@ -82,6 +82,8 @@ const CROP_ROWS: f32 = 1.2;
 const CROP_MM: (f32, f32) = (40.0, 60.0);
 /// A row whose line lies this far off the crop's middle is read again.
 const RECENTRE_MM: f32 = 3.5;
+/// The row may lie this far off a crop's middle and still be known as the one that is meant.
+const OFF_ROW_MM: f32 = 4.0;
 /// A line nearer to the crop's edge than this wants a taller crop.
 const EDGE_MM: f32 = 1.0;
 
@@ -210,7 +212,11 @@ fn find_layout(
         // One column of labels tells less of the rows' direction than the paper does.
         fit.lattice.across = [fit.lattice.across[0].hypot(fit.lattice.across[1]), 0.0];
     }
-    find_rows(image, &geometry.map, &fit, UnitsPerMm(1.0))
+    let ruled = match geometry.scale {
+        PaperScale::Grid => Ruled::Yes,
+        PaperScale::Fitted => Ruled::No,
+    };
+    find_rows(image, &geometry.map, &fit, ruled)
 }
 
 /// The lines of all rows; a row that lay off its crop is read once more.
@@ -270,17 +276,21 @@ fn better_strip(strip: &RowStrip, row: &TracedRow) -> Option<RowStrip> {
     if ys.is_empty() {
         return None;
     }
-    let at = ys.len() / 2;
-    let median = *ys.select_nth_unstable_by(at, f32::total_cmp).1;
-    let off = (median + 0.5 - middle) / px;
     let edge = EDGE_MM * px;
     let leaves = ys.iter().filter(|y| **y < edge || **y > 2.0 * middle - 1.0 - edge).count();
-    if off.abs() < RECENTRE_MM && (leaves < 2 || strip.height.0 >= CROP_MM.1) {
-        return None;
+    ys.sort_by(f32::total_cmp);
+    let below = |y: f32| (y + 0.5 - middle) / px;
+    let (median, range) = (below(ys[ys.len() / 2]), below(0.5 * (ys[0] + ys[ys.len() - 1])));
+    if leaves >= 2 && strip.height.0 < CROP_MM.1 {
+        // Tall beats want a tall crop around them, but the row must stay the one in its middle.
+        let off = range.clamp(median - OFF_ROW_MM, median + OFF_ROW_MM);
+        return Some(RowStrip { zero: moved(strip, off), height: Mm(CROP_MM.1), ..*strip });
     }
-    let zero = strip.zero.map(|point| Point::new(point.x, point.y + off));
-    let height = if leaves < 2 { strip.height } else { Mm(CROP_MM.1) };
-    Some(RowStrip { zero, height, ..*strip })
+    (median.abs() > RECENTRE_MM).then(|| RowStrip { zero: moved(strip, median), ..*strip })
+}
+
+fn moved(strip: &RowStrip, off_mm: f32) -> [Point<InPaper>; 2] {
+    strip.zero.map(|point| Point::new(point.x, point.y + off_mm))
 }
 
 fn page_calibration(

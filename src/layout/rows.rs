@@ -18,9 +18,12 @@ const ACROSS_MM: f32 = 0.25;
 const REACH_ROWS: f32 = 0.85;
 /// A row may differ from the common distance by this, in rows.
 const OWN_ROWS: f32 = 0.22;
-/// A distance costs this share of the profile's mean for each row of it: of two rows of ink the
-/// nearer is the label's.
-const FAR_COST: f32 = 0.25;
+/// A distance costs this share of the ink for each millimetre: of two rows the nearer is the
+/// label's.
+const FAR_COST_MM: f32 = 0.022;
+/// Ink this near to a 5 mm line of the grid may be that line, and counts so much less.
+const ON_LINE_MM: f32 = 0.45;
+const ON_LINE_SHARE: f32 = 0.4;
 /// Paper's level and the ink's darkness are taken over blocks of this side.
 const BLOCK_MM: f32 = 12.0;
 /// Ink is darker than this share of the page's darkest percent.
@@ -29,31 +32,52 @@ const GRID_PERIOD_MM: f32 = 5.0;
 /// Width that a page of one column is taken to have, before its ends are known.
 const SINGLE_WIDTH_MM: f32 = 200.0;
 
-/// How the lattice's units relate to millimetres; 1 on a page with a grid.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct UnitsPerMm(pub f32);
+/// Whether the paper's whole millimetres are printed lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruled {
+    Yes,
+    No,
+}
 
 /// Finds the rows of the layout `fit`.
 pub fn find_rows(
     image: &RawImage,
     map: &PageMap,
     fit: &Fit,
-    units: UnitsPerMm,
+    ruled: Ruled,
 ) -> Result<Layout, LayoutError> {
     let columns = fit.layout.column_count();
     let labels = row_labels(fit);
     let width = if columns > 1 { columns as f32 } else {
-        SINGLE_WIDTH_MM * units.0 / fit.lattice.across[0].hypot(fit.lattice.across[1])
+        SINGLE_WIDTH_MM / fit.lattice.across[0].hypot(fit.lattice.across[1])
     };
     let pitch = fit.lattice.down[0].hypot(fit.lattice.down[1]);
     let profiles: Vec<Profile> = labels
         .iter()
-        .map(|(row, _)| Profile::of(image, map, &fit.lattice, *row, width, units))
+        .map(|(row, _)| Profile::of(image, map, &fit.lattice, *row, width))
         .collect();
     let threshold = ink_threshold(&profiles);
-    let counted: Vec<Vec<f32>> = profiles.iter().map(|p| p.runs(threshold)).collect();
-    let step = ACROSS_MM * units.0 / pitch;
-    let common = common_distance(&counted, step).ok_or(LayoutError::NoTrace)?;
+    let height = |row: f32, line: usize, lines: usize| {
+        let off = (line as f32 - (lines / 2) as f32) * ACROSS_MM / pitch;
+        fit.lattice.place(width / 2.0, row + off)[1]
+    };
+    let counted: Vec<Vec<f32>> = profiles
+        .iter()
+        .zip(&labels)
+        .map(|(profile, (row, _))| {
+            let mut runs = profile.runs(threshold);
+            let lines = runs.len();
+            for (line, run) in runs.iter_mut().enumerate() {
+                let off = (height(*row, line, lines) / GRID_PERIOD_MM + 0.5).rem_euclid(1.0) - 0.5;
+                if ruled == Ruled::Yes && off.abs() * GRID_PERIOD_MM < ON_LINE_MM {
+                    *run *= ON_LINE_SHARE;
+                }
+            }
+            runs
+        })
+        .collect();
+    let step = ACROSS_MM / pitch;
+    let common = common_distance(&counted, step, pitch).ok_or(LayoutError::NoTrace)?;
     let rows = labels
         .into_iter()
         .zip(&counted)
@@ -103,12 +127,11 @@ impl Profile {
         lattice: &Lattice,
         row: f32,
         width: f32,
-        units: UnitsPerMm,
     ) -> Self {
         let across = lattice.across[0].hypot(lattice.across[1]);
         let pitch = lattice.down[0].hypot(lattice.down[1]);
-        let columns = (width * across / (ALONG_MM * units.0)) as usize;
-        let step = ACROSS_MM * units.0 / pitch;
+        let columns = (width * across / ALONG_MM) as usize;
+        let step = ACROSS_MM / pitch;
         let reach = (REACH_ROWS / step) as isize;
         let mut dark = Vec::with_capacity(columns * (2 * reach + 1) as usize);
         for line in -reach..=reach {
@@ -204,7 +227,7 @@ fn ink_threshold(profiles: &[Profile]) -> f32 {
 }
 
 /// The distance in rows at which ink runs along beside every row's labels.
-fn common_distance(counted: &[Vec<f32>], step: f32) -> Option<f32> {
+fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
     let lines = counted.first()?.len();
     let reach = lines as isize / 2;
     let spread = (0.08 / step) as isize;
@@ -219,7 +242,10 @@ fn common_distance(counted: &[Vec<f32>], step: f32) -> Option<f32> {
             / counted.len() as f32
     };
     let best = (0..lines as isize)
-        .map(|line| (line, total(line) * (1.0 - FAR_COST * ((line - reach) as f32 * step).abs())))
+        .map(|line| {
+            let far_mm = ((line - reach) as f32 * step * pitch).abs();
+            (line, total(line) * (1.0 - FAR_COST_MM * far_mm).max(0.2))
+        })
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
     // The plateau of `spread` around the maximum is the maximum's own.
     (best.1 > 0.05).then(|| (best.0 - reach) as f32 * step)
