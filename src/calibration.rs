@@ -105,6 +105,8 @@ const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
 const PULSE_OFF: f32 = 0.2;
 /// Texts weaker than this are not believed.
 const TEXT_SCORE_MIN: f32 = 0.35;
+/// Weaker boxes are no pulses.
+const PULSE_SCORE_MIN: f32 = 0.3;
 /// A second, different text counts if it is this share of the first one's score.
 const SECOND_SHARE: f32 = 0.8;
 /// Half of the line on either side is part of the pulse's box.
@@ -112,7 +114,9 @@ const LINE_WIDTH: Mm = Mm(0.35);
 
 /// The pulses among the labels.
 pub fn pulses(labels: &[Label], map: &PageMap) -> Vec<Pulse> {
-    let is_pulse = |label: &&Label| label.class == LabelClass::Pulse;
+    let is_pulse = |label: &&Label| {
+        label.class == LabelClass::Pulse && label.score >= PULSE_SCORE_MIN
+    };
     labels
         .iter()
         .filter(is_pulse)
@@ -243,9 +247,10 @@ fn texts(labels: &[Label], value: impl Fn(LabelClass) -> Option<f32>) -> (Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::{Lead, READINGS};
 
     fn text(class: LabelClass, score: f32) -> Label {
-        Label { class, score, corners: [Point::new(0.0, 0.0); 4] }
+        Label { class, score, leads: [(Lead::I, 0.0); READINGS], corners: [Point::new(0.0, 0.0); 4] }
     }
 
     fn pulse(height: f32) -> Pulse {

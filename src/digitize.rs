@@ -69,9 +69,7 @@ pub trait Observer {
 }
 
 /// Boxes weaker than this are not looked at.
-const LABEL_SCORE_MIN: f32 = 0.2;
-/// So many lead names are read on a page that stands upright.
-const UPRIGHT_LEADS_MIN: usize = 6;
+const LABEL_SCORE_MIN: f32 = 0.08;
 /// What stands left of the first label and right of the last panel: pulses, the trace's start.
 const LEFT_MM: f32 = 14.0;
 const RIGHT_MM: f32 = 8.0;
@@ -95,15 +93,16 @@ pub fn digitize<N: Nets>(
     observer: &mut impl Observer,
 ) -> Result<Record, NetError> {
     observer.begins(Stage::Labels);
-    let (turn, labels) = read_labels(image, nets)?;
+    let only = options.layout.as_deref();
+    let (turn, labels) = read_labels(image, nets, only)?;
     observer.begins(Stage::Grid);
     let mut record = blank(image, options, &labels);
-    let geometry = match scale::find(image, turn, &labels, options.layout.as_deref()) {
+    let geometry = match scale::find(image, turn, &labels, only) {
         Ok(geometry) => geometry,
         Err(error) => return Ok(rejected(record, "layout", &error.to_string())),
     };
     observer.begins(Stage::Layout);
-    let layout = match find_layout(image, &geometry, &labels, options.layout.as_deref()) {
+    let layout = match find_layout(image, &geometry, &labels, only) {
         Ok(layout) => layout,
         Err(error) => return Ok(rejected(record, "layout", &error.to_string())),
     };
@@ -156,10 +155,12 @@ fn rejected(mut record: Record, code: &str, reason: &str) -> Record {
     record
 }
 
-/// Labels of the first quarter turn in which the page reads, or of the one that reads best.
+/// Labels of the first quarter turn in which they stand as on a known page, else of the turn in
+/// which most was read.
 fn read_labels<N: Nets>(
     image: &RawImage,
     nets: &N,
+    only: Option<&str>,
 ) -> Result<(QuarterTurn, Vec<Label>), NetError> {
     let mut best: Option<(f32, QuarterTurn, Vec<Label>)> = None;
     for turn in QuarterTurn::ALL {
@@ -168,15 +169,13 @@ fn read_labels<N: Nets>(
         let labels = decode(&maps, &view, LABEL_SCORE_MIN).map_err(|error: DecodeError| {
             NetError { net: "labels", reason: error.to_string() }
         })?;
-        let leads: Vec<&Label> =
-            labels.iter().filter(|l| matches!(l.class, LabelClass::Lead(_))).collect();
-        let sure = leads.iter().filter(|label| label.score > 0.4).count();
+        let leads = seen_leads(&labels, &scale::pixels(turn));
+        if fit::fit(&leads, only).is_ok() {
+            return Ok((turn, labels));
+        }
         let sum: f32 = leads.iter().map(|label| label.score).sum();
         if best.as_ref().is_none_or(|(top, ..)| sum > *top) {
             best = Some((sum, turn, labels));
-        }
-        if sure >= UPRIGHT_LEADS_MIN {
-            break;
         }
     }
     let (_, turn, labels) = best.expect("there are four turns");
@@ -188,11 +187,11 @@ fn seen_leads(labels: &[Label], map: &PageMap) -> Vec<SeenLead> {
     labels
         .iter()
         .filter_map(|label| match label.class {
-            LabelClass::Lead(lead) => {
+            LabelClass::Lead(_) => {
                 // Labels of one column begin together; how wide they are depends on the name.
                 let [top, _, _, bottom] = label.corners.map(|corner| map.to_paper(corner));
                 let at = Point::new((top.x + bottom.x) / 2.0, (top.y + bottom.y) / 2.0);
-                Some(SeenLead { lead, at, score: label.score })
+                Some(SeenLead { leads: label.leads, at, score: label.score })
             }
             LabelClass::Pulse | LabelClass::HalfGainChest => None,
             LabelClass::Speed25 | LabelClass::Speed12_5 | LabelClass::Speed50 => None,

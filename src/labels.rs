@@ -97,6 +97,8 @@ pub enum LabelClass {
     HalfGainChest,
 }
 
+/// Readings kept of one lead name.
+pub const READINGS: usize = 4;
 /// Classes of the labels net.
 pub const CLASS_COUNT: usize = 27;
 
@@ -140,6 +142,9 @@ pub struct Label {
     pub class: LabelClass,
     /// 0 to 1.
     pub score: f32,
+    /// The lead names that it most resembles, best first, each with its own score; a name that
+    /// is hard to read is told by where it stands.
+    pub leads: [(Lead, f32); READINGS],
     /// Corners of the net's upright box, on the page: top left, top right, bottom right,
     /// bottom left in reading direction.
     pub corners: [Point<InPage>; 4],

@@ -15,6 +15,9 @@ use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond};
 const BRIDGE: Mm = Mm(1.0);
 /// Samples this far outside the line's outermost columns take the outermost column's value.
 const REACH: Mm = Mm(0.5);
+/// Within this distance of a panel's end a jump from column to column is no part of its trace.
+const GUARD: Mm = Mm(1.5);
+const JUMP: Mm = Mm(0.9);
 /// Shortest run of columns that is a line.
 const RUN_MIN: Mm = Mm(0.5);
 
@@ -57,24 +60,40 @@ struct Run {
 }
 
 fn runs(line: &Line, strip: &Strip, left: Mm, right: Mm) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
+    let mut points: Vec<(f32, f32)> = Vec::new();
     for (column, point) in line.points.iter().enumerate() {
         let Some(point) = point else { continue };
         let at = strip.to_paper(Point::<InPanel>::new(column as f32, point.y_px));
-        if at.x < left.0 - REACH.0 || at.x > right.0 + REACH.0 {
-            continue;
+        if at.x >= left.0 - REACH.0 && at.x <= right.0 + REACH.0 {
+            points.push((at.x, at.y - strip.zero(Mm(at.x)).0));
         }
-        let below = at.y - strip.zero(Mm(at.x)).0;
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    for (x, below) in guarded(&points, left, right) {
         match runs.last_mut() {
-            Some(run) if at.x - run.x_mm[run.x_mm.len() - 1] <= BRIDGE.0 => {
-                run.x_mm.push(at.x);
-                run.y_mm.push(below);
+            Some(run) if x - run.x_mm[run.x_mm.len() - 1] <= BRIDGE.0 => {
+                run.x_mm.push(*x);
+                run.y_mm.push(*below);
             }
-            _ => runs.push(Run { x_mm: vec![at.x], y_mm: vec![below] }),
+            _ => runs.push(Run { x_mm: vec![*x], y_mm: vec![*below] }),
         }
     }
     runs.retain(|run| run.x_mm.len() as f32 >= RUN_MIN.0 * CROP_PX_PER_MM);
     runs
+}
+
+/// The points without what lies beyond a jump near the panel's ends: a bar between two panels, the
+/// foot of a pulse, or the neighbour's line.
+fn guarded(points: &[(f32, f32)], left: Mm, right: Mm) -> &[(f32, f32)] {
+    let jumps = |pair: &[(f32, f32)]| (pair[1].1 - pair[0].1).abs() > JUMP.0;
+    let begins = points.partition_point(|point| point.0 < left.0 + GUARD.0);
+    let ends = points.partition_point(|point| point.0 <= right.0 - GUARD.0);
+    if begins >= ends {
+        return points;
+    }
+    let first = points[..=begins].windows(2).rposition(jumps).map_or(0, |k| k + 1);
+    let last = points[ends - 1..].windows(2).position(jumps).map_or(points.len(), |k| ends + k);
+    &points[first..last]
 }
 
 /// A cubic spline through points, straight at both ends (Press et al., Numerical Recipes, 3.3).

@@ -10,6 +10,8 @@ losses: binary cross entropy, CIoU (Zheng et al., 2020), DFL.
 from __future__ import annotations
 
 import argparse
+import collections
+import concurrent.futures
 import json
 import math
 import os
@@ -27,7 +29,7 @@ from precision import autocast
 
 TILE = 320
 CELL = 80
-MOSAIC_SHARE = 0.6
+MOSAIC_SHARE = 0.75
 LEADS = 19  # classes that are names of leads
 CANDIDATES = 8
 SIDE_MIN = 14.0  # a thin "I" still has places within it
@@ -42,6 +44,16 @@ def tiles(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray
     else:
         made = [cut(rng, page, boxes, TILE, 0.8) for _ in range(4)]
     return [(tone(rng, picture), kept) for picture, kept in made]
+
+
+def make_batch(
+    rng: np.random.Generator, pages: list[pathlib.Path], size: int
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    made = []
+    while len(made) < size:
+        made += tiles(rng, pages[rng.integers(len(pages))].with_suffix(".jpg"))
+    pictures = np.stack([m[0] for m in made]).transpose(0, 3, 1, 2)
+    return torch.from_numpy(pictures / 255).float(), [torch.from_numpy(m[1]).float() for m in made]
 
 
 def mosaic(
@@ -188,7 +200,7 @@ def losses(
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / total
     box_loss, dfl = box_loss / total, dfl / total
     parts = {"class": bce.item(), "box": box_loss.item(), "dfl": dfl.item()}
-    return bce + 5 * box_loss + 1.5 * dfl, parts
+    return 2 * bce + 4 * box_loss + dfl, parts
 
 
 class Run:
@@ -242,9 +254,14 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     run = Run(args.work, args.rate)
     rng = np.random.default_rng(2000 + run.step)
-    pages: list[pathlib.Path] = []
     start = said = saved = time.time()
-    first_tile, seen, smooth, listed = run.tiles, 0, {}, 0.0
+    first_tile, seen, smooth, listed = run.tiles, 0, {}, time.time()
+    pages = sorted(args.pool.glob("*.json"))
+    # Batches are made on a thread of their own: OpenCV lets go of the interpreter.
+    maker = concurrent.futures.ThreadPoolExecutor(1)
+    ready = collections.deque(
+        maker.submit(make_batch, rng, pages, args.batch) for _ in range(3)
+    )
     while time.time() - start < 3600 * args.hours:
         if time.time() - listed > 60:
             pages, listed = sorted(args.pool.glob("*.json")), time.time()
@@ -256,11 +273,8 @@ def main() -> None:
             rate *= 0.5 + 0.5 * math.cos(math.pi * done)
         for group in run.opt.param_groups:
             group["lr"] = rate
-        made = []
-        while len(made) < args.batch:
-            made += tiles(rng, pages[rng.integers(len(pages))].with_suffix(".jpg"))
-        x = torch.from_numpy(np.stack([m[0] for m in made]).transpose(0, 3, 1, 2) / 255).float()
-        truths = [torch.from_numpy(m[1]).float() for m in made]
+        x, truths = ready.popleft().result()
+        ready.append(maker.submit(make_batch, rng, pages, args.batch))
         run.opt.zero_grad(set_to_none=True)
         with autocast():
             outs = run.net(x.contiguous(memory_format=torch.channels_last))
@@ -268,8 +282,8 @@ def main() -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(run.net.parameters(), 10.0)
         run.opt.step()
-        run.update(len(made))
-        seen += len(made)
+        run.update(args.batch)
+        seen += args.batch
         smooth = {k: 0.98 * smooth.get(k, v) + 0.02 * v for k, v in parts.items()}
         now = time.time()
         if now - said > 30:

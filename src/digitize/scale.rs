@@ -43,8 +43,7 @@ pub fn find(
             evidence: Evidence::Measured,
         });
     }
-    let pixels = turned(turn, 0.0, 1.0, 1.0);
-    let lattice = fit(&super::seen_leads(labels, &pixels), only)?;
+    let lattice = fit(&super::seen_leads(labels, &pixels(turn)), only)?;
     let tilt = lattice.lattice.across[1].atan2(lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
     let lattice = fit(&super::seen_leads(labels, &upright), only)?;
@@ -52,6 +51,11 @@ pub fn find(
     let (x, y) = px_per_mm(&lattice, pulse);
     let evidence = if pulse.is_some() { Evidence::Measured } else { Evidence::Assumed };
     Ok(Geometry { map: turned(turn, tilt, x, y), scale: PaperScale::Fitted, evidence })
+}
+
+/// The picture's own pixels, its writing upright.
+pub fn pixels(turn: QuarterTurn) -> PageMap {
+    turned(turn, 0.0, 1.0, 1.0)
 }
 
 fn turned(turn: QuarterTurn, tilt: f32, x: f32, y: f32) -> PageMap {

@@ -6,7 +6,7 @@
 //! distribution (Li et al., Generalized Focal Loss, 2020).
 
 use super::view::{OnCanvas, View};
-use super::{CLASS_COUNT, Label, LabelClass};
+use super::{CLASS_COUNT, Label, LabelClass, Lead, READINGS};
 use crate::limits::LABELS_MAX;
 use crate::nets::RawMap;
 use crate::page::{Bounds, Point};
@@ -21,6 +21,7 @@ const OVERLAP_MAX: f32 = 0.5;
 struct Candidate {
     class: LabelClass,
     score: f32,
+    leads: [(Lead, f32); READINGS],
     bounds: Bounds<OnCanvas>,
 }
 
@@ -103,8 +104,22 @@ fn collect(
         let y = ((at / classes.width) as f32 + 0.5) * stride as f32 - 0.5;
         let bounds =
             Bounds::new(x - distance(0), y - distance(1), x + distance(2), y + distance(3));
-        candidates.push(Candidate { class, score: 1.0 / (1.0 + (-logit).exp()), bounds });
+        let leads = readings(classes, plane, at);
+        candidates.push(Candidate { class, score: sigmoid(logit), leads, bounds });
     }
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+/// The likeliest lead names at a place.
+fn readings(classes: &RawMap, plane: usize, at: usize) -> [(Lead, f32); READINGS] {
+    let score = |k: usize| sigmoid(classes.data[k * plane + at]);
+    let mut leads: Vec<(Lead, f32)> =
+        Lead::ALL.iter().enumerate().map(|(k, lead)| (*lead, score(k))).collect();
+    leads.sort_by(|a, b| b.1.total_cmp(&a.1));
+    std::array::from_fn(|k| leads[k])
 }
 
 /// Mean of the softmax over a side's bins, in strides.
@@ -124,13 +139,12 @@ fn on_page(candidate: &Candidate, view: &View) -> Label {
     let Bounds { left, top, right, bottom, .. } = candidate.bounds;
     let corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
         .map(|(x, y)| view.to_page(Point::new(x, y)));
-    Label { class: candidate.class, score: candidate.score, corners }
+    Label { class: candidate.class, score: candidate.score, leads: candidate.leads, corners }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::Lead;
     use crate::page::{QuarterTurn, RawImage};
 
     fn empty(channels: usize, stride: usize) -> RawMap {

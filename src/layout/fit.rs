@@ -3,19 +3,30 @@
 //! In: lead labels on the paper (or, on a page without a grid, in pixels: nothing here depends on
 //! the unit). Out: `Fit`: the layout and an affine lattice of its labels. RANSAC (Fischler &
 //! Bolles, 1981), but over all triples: there are few labels. A label counts where the lattice
-//! expects it, by its score; a missing one costs, one that stands in another's place costs more.
+//! expects it, by how much it resembles the name that belongs there: a name that is hard to read
+//! alone is told by its place among the others. A missing one costs, one that resembles another
+//! name than its place's costs more.
 
 use super::LayoutError;
 use super::known::{KnownLayout, LAYOUTS};
-use crate::labels::Lead;
+use crate::labels::{Lead, READINGS};
 use crate::page::{InPaper, Point};
 
 /// A lead's name, seen on the paper.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeenLead {
-    pub lead: Lead,
+    /// What it resembles, best first.
+    pub leads: [(Lead, f32); READINGS],
     pub at: Point<InPaper>,
     pub score: f32,
+}
+
+impl SeenLead {
+    /// How much it resembles `lead`, next to what it resembles most: 0 to 1.
+    fn likeness(&self, lead: Lead) -> f32 {
+        let own = self.leads.iter().find(|(l, _)| *l == lead).map_or(0.0, |(_, score)| *score);
+        own / self.leads[0].1.max(1e-6)
+    }
 }
 
 /// Where the label of row `r`, column `c` stands: `origin + c * across + r * down`.
@@ -38,6 +49,10 @@ pub struct Fit {
     score: f32,
 }
 
+/// A label that resembles a name less than this, next to its best, is not that name.
+const LIKENESS_MIN: f32 = 0.25;
+/// Readings from which lattices are made.
+const PLACED_MAX: usize = 64;
 /// Labels may stand this far off, in columns and rows.
 const OFF_COLUMNS: f32 = 0.13;
 const OFF_ROWS: f32 = 0.28;
@@ -103,8 +118,13 @@ pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
 }
 
 fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
-    let placed: Vec<(SeenLead, (usize, usize))> =
-        seen.iter().filter_map(|s| Some((*s, layout.cell(s.lead)?))).collect();
+    let sure = |s: &SeenLead, lead: Lead| s.likeness(lead) >= LIKENESS_MIN;
+    let placed: Vec<(SeenLead, (usize, usize))> = seen
+        .iter()
+        .flat_map(|s| s.leads.iter().map(move |(lead, _)| (s, *lead)))
+        .filter_map(|(s, lead)| Some((*s, layout.cell(lead).filter(|_| sure(s, lead))?)))
+        .take(PLACED_MAX)
+        .collect();
     let mut best: Option<(f32, Lattice)> = None;
     for_each_lattice(layout, &placed, |lattice| {
         let score = judge(layout, seen, &lattice).0;
@@ -201,14 +221,21 @@ fn judge(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> (f32, us
     let mut cells = vec![0f32; layout.cell_count()];
     let mut against = 0.0;
     for label in seen {
-        let cell = layout.cell(label.lead);
-        match cell {
-            Some(cell) if is_near(layout, lattice, label.at, cell) => {
+        let (column, row) = lattice.locate(label.at);
+        let near = (column.round(), row.round());
+        let inside = (0.0..layout.column_count() as f32).contains(&near.0)
+            && (0.0..layout.rows.len() as f32).contains(&near.1);
+        let cell = (near.1.max(0.0) as usize, near.0.max(0.0) as usize);
+        if inside && is_near(layout, lattice, label.at, cell) {
+            let likeness = label.likeness(layout.rows[cell.0][cell.1]);
+            if likeness >= LIKENESS_MIN {
                 let at = &mut cells[cell.0 * layout.column_count() + cell.1];
-                *at = at.max(label.score);
+                *at = at.max(label.score.sqrt() * likeness);
+                continue;
             }
-            _ if is_within(layout, lattice, label.at) => against += label.score,
-            _ => {}
+        }
+        if is_within(layout, lattice, label.at) {
+            against += label.score.sqrt();
         }
     }
     let matched = cells.iter().filter(|score| **score > 0.0).count();
@@ -259,7 +286,7 @@ fn strips(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> Vec<(Le
             let (column, row) = lattice.locate(label.at);
             let outside = row > last + 0.45 || row < -0.6;
             let near = row < last + 5.5 && row > -3.5;
-            (column.abs() < 0.2 && outside && near).then_some((label.lead, row, label.score))
+            (column.abs() < 0.2 && outside && near).then_some((strip_lead(label), row, label.score))
         })
         .collect();
     found.sort_by(|a, b| b.2.total_cmp(&a.2));
@@ -273,10 +300,29 @@ fn strips(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> Vec<(Le
     strips
 }
 
+/// What a strip's label says: machines print II, V1 and V5 far more often than others.
+fn strip_lead(label: &SeenLead) -> Lead {
+    let usual = |lead: Lead| match lead {
+        Lead::II => 1.0,
+        Lead::V1 | Lead::V5 => 0.8,
+        Lead::I | Lead::III | Lead::Avr | Lead::Avl | Lead::Avf | Lead::MinusAvr => 0.4,
+        Lead::V2 | Lead::V3 | Lead::V4 | Lead::V6 | Lead::V7 | Lead::V8 | Lead::V9 => 0.4,
+        Lead::V3R | Lead::V4R | Lead::V5R => 0.4,
+    };
+    let best = label.leads.iter().max_by(|a, b| (a.1 * usual(a.0)).total_cmp(&(b.1 * usual(b.0))));
+    best.map_or(Lead::II, |(lead, _)| *lead)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::labels::Lead::{II, V1};
+
+    fn read(lead: Lead, x: f32, y: f32) -> SeenLead {
+        let mut leads = [(lead, 0.0); READINGS];
+        leads[0].1 = 0.8;
+        SeenLead { leads, at: Point::new(x, y), score: 0.8 }
+    }
 
     fn labels(name: &str, lattice: Lattice) -> Vec<SeenLead> {
         let layout = LAYOUTS.iter().find(|l| l.name == name).unwrap();
@@ -284,7 +330,7 @@ mod tests {
         for (r, row) in layout.rows.iter().enumerate() {
             for (c, lead) in row.iter().enumerate() {
                 let [x, y] = lattice.place(c as f32, r as f32);
-                seen.push(SeenLead { lead: *lead, at: Point::new(x, y), score: 0.8 });
+                seen.push(read(*lead, x, y));
             }
         }
         seen
@@ -312,16 +358,29 @@ mod tests {
             let mut seen = labels("3x4", lattice(62.5, 30.0));
             seen.remove(gone);
             seen.remove((gone + 4) % 11);
-            seen.push(SeenLead { lead: V1, at: Point::new(77.0, 12.0), score: 0.6 });
+            seen.push(read(V1, 77.0, 12.0));
             check("3x4", &seen);
         }
+    }
+
+    #[test]
+    fn names_that_are_hard_to_read_are_told_by_their_places() {
+        let mut seen = labels("3x4", lattice(62.5, 30.0));
+        for label in seen.iter_mut().step_by(2) {
+            // Each second name looks more like another one than like itself.
+            let own = label.leads[0].0;
+            let other = Lead::TWELVE[(own as usize + 5) % 12];
+            label.leads[0] = (other, 0.8);
+            label.leads[1] = (own, 0.5);
+        }
+        check("3x4", &seen);
     }
 
     #[test]
     fn a_label_below_the_first_column_is_a_strip() {
         let mut seen = labels("3x4", lattice(62.5, 30.0));
         let [x, y] = lattice(62.5, 30.0).place(0.0, 3.1);
-        seen.push(SeenLead { lead: II, at: Point::new(x, y), score: 0.8 });
+        seen.push(read(II, x, y));
         let fit = fit(&seen, None).unwrap();
         assert_eq!(fit.strips.len(), 1);
         assert_eq!(fit.strips[0].0, II);
@@ -342,7 +401,7 @@ mod tests {
             .enumerate()
             .map(|(k, lead)| {
                 let (x, y) = ((k * 7919) % 211, (k * 104_729) % 173);
-                SeenLead { lead: *lead, at: Point::new(x as f32, y as f32), score: 0.8 }
+                read(*lead, x as f32, y as f32)
             })
             .collect();
         assert!(fit(&seen, None).is_err());

@@ -34,13 +34,14 @@ const ENDS_AGREE_MM: f32 = 3.0;
 
 /// The recording's ends; `None` where no row has a line.
 pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Option<Extent> {
-    let ends: Vec<(f32, f32)> = rows
-        .iter()
-        .filter_map(|row| row_ends(row, &limits(row, layout, pulses)))
-        .collect();
+    let limits: Vec<(f32, f32)> = rows.iter().map(|row| limits(row, layout, pulses)).collect();
+    let ends: Vec<(f32, f32)> =
+        rows.iter().zip(&limits).filter_map(|(row, limits)| row_ends(row, limits)).collect();
     if ends.is_empty() {
         return None;
     }
+    let after_pulse = limits.iter().filter(|limits| limits.0.is_finite()).count() * 2 > rows.len();
+    let before_pulse = limits.iter().filter(|limits| limits.1.is_finite()).count() * 2 > rows.len();
     let left = median(ends.iter().map(|e| e.0).collect());
     let right = median(ends.iter().map(|e| e.1).collect());
     let Some(column) = layout.column_width else {
@@ -50,9 +51,11 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     let label = layout.label_left.0;
     let off = |x: f32| (label - USUAL_BEFORE_LABEL_MM - x).abs();
     let by_end = right - width;
-    // Where both ends agree the beginning is the surer one; else a pulse or a stray line is part
-    // of one of them, and the labels tell which.
-    let left = if (left - by_end).abs() < ENDS_AGREE_MM || off(left) <= off(by_end) {
+    // An end beside a pulse is only as sure as the pulse's box. Where both ends agree the surer
+    // one tells; else a pulse or a stray line is part of one of them, and the labels tell which.
+    let left = if (left - by_end).abs() < ENDS_AGREE_MM {
+        if after_pulse && !before_pulse { by_end } else { left }
+    } else if off(left) <= off(by_end) {
         left
     } else {
         by_end
