@@ -59,7 +59,10 @@ pub enum Doubt {
     TwoSpeeds(MmPerSecond, MmPerSecond),
     TwoGains(MmPerMillivolt, MmPerMillivolt),
     /// The pulse says another gain than the text.
-    PulseAgainstText { pulse: MmPerMillivolt, text: MmPerMillivolt },
+    PulseAgainstText {
+        pulse: MmPerMillivolt,
+        text: MmPerMillivolt,
+    },
     /// The pulse is as high as no usual gain makes it.
     OddPulse(Mm),
     /// The operator says another gain than the page does.
@@ -114,15 +117,17 @@ const LINE_WIDTH: Mm = Mm(0.35);
 
 /// The pulses among the labels.
 pub fn pulses(labels: &[Label], map: &PageMap) -> Vec<Pulse> {
-    let is_pulse = |label: &&Label| {
-        label.class == LabelClass::Pulse && label.score >= PULSE_SCORE_MIN
-    };
+    let is_pulse =
+        |label: &&Label| label.class == LabelClass::Pulse && label.score >= PULSE_SCORE_MIN;
     labels
         .iter()
         .filter(is_pulse)
         .map(|label| {
-            let corners: Vec<Point<InPaper>> =
-                label.corners.iter().map(|corner| map.to_paper(*corner)).collect();
+            let corners: Vec<Point<InPaper>> = label
+                .corners
+                .iter()
+                .map(|corner| map.to_paper(*corner))
+                .collect();
             let middle = |a: usize, b: usize, of: fn(&Point<InPaper>) -> f32| {
                 Mm((of(&corners[a]) + of(&corners[b])) / 2.0)
             };
@@ -138,28 +143,40 @@ pub fn pulses(labels: &[Label], map: &PageMap) -> Vec<Pulse> {
 
 /// Median height of the pulses.
 pub fn pulse_height(pulses: &[Pulse]) -> Option<Mm> {
-    let mut heights: Vec<f32> =
-        pulses.iter().map(|pulse| (pulse.bottom - pulse.top - LINE_WIDTH).0).collect();
+    let mut heights: Vec<f32> = pulses
+        .iter()
+        .map(|pulse| (pulse.bottom - pulse.top - LINE_WIDTH).0)
+        .collect();
     heights.sort_by(f32::total_cmp);
     heights.get(heights.len() / 2).copied().map(Mm)
 }
 
 /// Weighs all evidence.
-pub fn calibrate(labels: &[Label], pulses: &[Pulse], scale: PaperScale, given: Given) -> Calibration {
+pub fn calibrate(
+    labels: &[Label],
+    pulses: &[Pulse],
+    scale: PaperScale,
+    given: Given,
+) -> Calibration {
     let mut doubts = Vec::new();
     if scale == PaperScale::Fitted {
         doubts.push(Doubt::NoGrid);
     }
     let speed = speed(labels, given, &mut doubts);
     let gain = gain(labels, pulses, scale, given, &mut doubts);
-    let half = labels.iter().any(|label| {
-        label.class == LabelClass::HalfGainChest && label.score >= TEXT_SCORE_MIN
-    });
+    let half = labels
+        .iter()
+        .any(|label| label.class == LabelClass::HalfGainChest && label.score >= TEXT_SCORE_MIN);
     let chest_gain = half.then(|| Known {
         value: MmPerMillivolt(gain.value.0 / 2.0),
         evidence: Evidence::Read,
     });
-    Calibration { speed, gain, chest_gain, doubts }
+    Calibration {
+        speed,
+        gain,
+        chest_gain,
+        doubts,
+    }
 }
 
 fn speed(labels: &[Label], given: Given, doubts: &mut Vec<Doubt>) -> Known<MmPerSecond> {
@@ -177,13 +194,22 @@ fn speed(labels: &[Label], given: Given, doubts: &mut Vec<Doubt>) -> Known<MmPer
         if read.is_some_and(|read| read != value.0) {
             doubts.push(Doubt::GivenAgainstPage);
         }
-        return Known { value, evidence: Evidence::Given };
+        return Known {
+            value,
+            evidence: Evidence::Given,
+        };
     }
     if let Some(value) = read {
-        return Known { value: MmPerSecond(value), evidence: Evidence::Read };
+        return Known {
+            value: MmPerSecond(value),
+            evidence: Evidence::Read,
+        };
     }
     doubts.push(Doubt::SpeedAssumed);
-    Known { value: MmPerSecond(25.0), evidence: Evidence::Assumed }
+    Known {
+        value: MmPerSecond(25.0),
+        evidence: Evidence::Assumed,
+    }
 }
 
 fn gain(
@@ -204,18 +230,32 @@ fn gain(
         doubts.push(Doubt::TwoGains(MmPerMillivolt(a), MmPerMillivolt(b)));
     }
     let height = pulse_height(pulses).filter(|_| scale == PaperScale::Grid);
-    let usual = |height: Mm| GAINS.into_iter().find(|g| (height.0 / g - 1.0).abs() < PULSE_OFF);
+    let usual = |height: Mm| {
+        GAINS
+            .into_iter()
+            .find(|g| (height.0 / g - 1.0).abs() < PULSE_OFF)
+    };
     let pulse = height.and_then(usual);
     if let (Some(height), None) = (height, pulse) {
         doubts.push(Doubt::OddPulse(height));
     }
     if let Some(value) = given.gain {
-        if [read, pulse].into_iter().flatten().any(|other| other != value.0) {
+        if [read, pulse]
+            .into_iter()
+            .flatten()
+            .any(|other| other != value.0)
+        {
             doubts.push(Doubt::GivenAgainstPage);
         }
-        return Known { value, evidence: Evidence::Given };
+        return Known {
+            value,
+            evidence: Evidence::Given,
+        };
     }
-    let known = |value, evidence| Known { value: MmPerMillivolt(value), evidence };
+    let known = |value, evidence| Known {
+        value: MmPerMillivolt(value),
+        evidence,
+    };
     match (pulse, read) {
         (Some(pulse), Some(text)) if pulse != text => {
             let (pulse, text) = (MmPerMillivolt(pulse), MmPerMillivolt(text));
@@ -232,15 +272,22 @@ fn gain(
 }
 
 /// The strongest text's value, and a nearly as strong one that says something else.
-fn texts(labels: &[Label], value: impl Fn(LabelClass) -> Option<f32>) -> (Option<f32>, Option<f32>) {
+fn texts(
+    labels: &[Label],
+    value: impl Fn(LabelClass) -> Option<f32>,
+) -> (Option<f32>, Option<f32>) {
     let mut seen: Vec<(f32, f32)> = labels
         .iter()
         .filter(|label| label.score >= TEXT_SCORE_MIN)
         .filter_map(|label| Some((value(label.class)?, label.score)))
         .collect();
     seen.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let Some(&(first, score)) = seen.first() else { return (None, None) };
-    let second = seen.iter().find(|(v, s)| *v != first && *s >= SECOND_SHARE * score);
+    let Some(&(first, score)) = seen.first() else {
+        return (None, None);
+    };
+    let second = seen
+        .iter()
+        .find(|(v, s)| *v != first && *s >= SECOND_SHARE * score);
     (Some(first), second.map(|(v, _)| *v))
 }
 
@@ -250,47 +297,110 @@ mod tests {
     use crate::labels::{Lead, READINGS};
 
     fn text(class: LabelClass, score: f32) -> Label {
-        Label { class, score, leads: [(Lead::I, 0.0); READINGS], corners: [Point::new(0.0, 0.0); 4] }
+        Label {
+            class,
+            score,
+            leads: [(Lead::I, 0.0); READINGS],
+            corners: [Point::new(0.0, 0.0); 4],
+        }
     }
 
     fn pulse(height: f32) -> Pulse {
         let bottom = Mm(10.0 + height + LINE_WIDTH.0);
-        Pulse { left: Mm(5.0), right: Mm(12.0), top: Mm(10.0), bottom }
+        Pulse {
+            left: Mm(5.0),
+            right: Mm(12.0),
+            top: Mm(10.0),
+            bottom,
+        }
     }
 
     fn check(labels: &[Label], pulses: &[Pulse], gain: f32, evidence: Evidence, doubts: &[Doubt]) {
         let found = calibrate(labels, pulses, PaperScale::Grid, Given::default());
-        assert_eq!(found.gain, Known { value: MmPerMillivolt(gain), evidence });
+        assert_eq!(
+            found.gain,
+            Known {
+                value: MmPerMillivolt(gain),
+                evidence
+            }
+        );
         let about_gain = |doubt: &&Doubt| **doubt != Doubt::SpeedAssumed;
-        assert_eq!(found.doubts.iter().filter(about_gain).copied().collect::<Vec<_>>(), doubts);
+        assert_eq!(
+            found
+                .doubts
+                .iter()
+                .filter(about_gain)
+                .copied()
+                .collect::<Vec<_>>(),
+            doubts
+        );
     }
 
     #[test]
     fn a_pulse_and_a_text_that_agree() {
-        check(&[text(LabelClass::Gain10, 0.9)], &[pulse(9.8)], 10.0, Evidence::Measured, &[]);
-        check(&[text(LabelClass::Gain5, 0.9)], &[pulse(5.1)], 5.0, Evidence::Measured, &[]);
+        check(
+            &[text(LabelClass::Gain10, 0.9)],
+            &[pulse(9.8)],
+            10.0,
+            Evidence::Measured,
+            &[],
+        );
+        check(
+            &[text(LabelClass::Gain5, 0.9)],
+            &[pulse(5.1)],
+            5.0,
+            Evidence::Measured,
+            &[],
+        );
     }
 
     #[test]
     fn either_alone_is_enough() {
-        check(&[text(LabelClass::Gain20, 0.9)], &[], 20.0, Evidence::Read, &[]);
+        check(
+            &[text(LabelClass::Gain20, 0.9)],
+            &[],
+            20.0,
+            Evidence::Read,
+            &[],
+        );
         check(&[], &[pulse(20.4)], 20.0, Evidence::Measured, &[]);
     }
 
     #[test]
     fn nothing_is_assumed_silently() {
         check(&[], &[], 10.0, Evidence::Assumed, &[Doubt::GainAssumed]);
-        check(&[text(LabelClass::Gain5, 0.2)], &[], 10.0, Evidence::Assumed, &[Doubt::GainAssumed]);
+        check(
+            &[text(LabelClass::Gain5, 0.2)],
+            &[],
+            10.0,
+            Evidence::Assumed,
+            &[Doubt::GainAssumed],
+        );
         let odd = [Doubt::OddPulse(Mm(14.0)), Doubt::GainAssumed];
         let found = calibrate(&[], &[pulse(14.0)], PaperScale::Grid, Given::default());
-        assert!(matches!(found.doubts[..], [Doubt::SpeedAssumed, Doubt::OddPulse(_), _]), "{odd:?}");
+        assert!(
+            matches!(
+                found.doubts[..],
+                [Doubt::SpeedAssumed, Doubt::OddPulse(_), _]
+            ),
+            "{odd:?}"
+        );
     }
 
     #[test]
     fn contradictions_are_doubts() {
         let (pulse_gain, text_gain) = (MmPerMillivolt(5.0), MmPerMillivolt(10.0));
-        let doubt = Doubt::PulseAgainstText { pulse: pulse_gain, text: text_gain };
-        check(&[text(LabelClass::Gain10, 0.9)], &[pulse(5.0)], 5.0, Evidence::Measured, &[doubt]);
+        let doubt = Doubt::PulseAgainstText {
+            pulse: pulse_gain,
+            text: text_gain,
+        };
+        check(
+            &[text(LabelClass::Gain10, 0.9)],
+            &[pulse(5.0)],
+            5.0,
+            Evidence::Measured,
+            &[doubt],
+        );
         let two = [text(LabelClass::Gain10, 0.9), text(LabelClass::Gain5, 0.8)];
         let doubt = Doubt::TwoGains(MmPerMillivolt(10.0), MmPerMillivolt(5.0));
         check(&two, &[], 10.0, Evidence::Read, &[doubt]);
@@ -298,7 +408,10 @@ mod tests {
 
     #[test]
     fn what_the_operator_says_wins_and_is_compared() {
-        let given = Given { speed: Some(MmPerSecond(50.0)), gain: Some(MmPerMillivolt(5.0)) };
+        let given = Given {
+            speed: Some(MmPerSecond(50.0)),
+            gain: Some(MmPerMillivolt(5.0)),
+        };
         let labels = [text(LabelClass::Speed25, 0.9)];
         let found = calibrate(&labels, &[pulse(5.0)], PaperScale::Grid, given);
         assert_eq!(found.speed.value, MmPerSecond(50.0));
@@ -307,7 +420,10 @@ mod tests {
 
     #[test]
     fn chest_leads_at_half_gain() {
-        let labels = [text(LabelClass::Gain10, 0.9), text(LabelClass::HalfGainChest, 0.6)];
+        let labels = [
+            text(LabelClass::Gain10, 0.9),
+            text(LabelClass::HalfGainChest, 0.6),
+        ];
         let found = calibrate(&labels, &[], PaperScale::Grid, Given::default());
         assert_eq!(found.chest_gain.map(|g| g.value), Some(MmPerMillivolt(5.0)));
     }

@@ -39,18 +39,29 @@ pub struct Strip {
 impl Strip {
     /// A strip from `left` on, with the row's zero line (through the two given points) in the
     /// middle of its height.
-    pub fn new(
-        left: Mm,
-        zero: [Point<InPaper>; 2],
-        width_px: usize,
-        height_px: usize,
-    ) -> Self {
-        assert!(width_px > 0 && width_px.is_multiple_of(32), "width of {width_px} px");
-        assert!(height_px > 0 && height_px.is_multiple_of(32), "height of {height_px} px");
+    pub fn new(left: Mm, zero: [Point<InPaper>; 2], width_px: usize, height_px: usize) -> Self {
+        assert!(
+            width_px > 0 && width_px.is_multiple_of(32),
+            "width of {width_px} px"
+        );
+        assert!(
+            height_px > 0 && height_px.is_multiple_of(32),
+            "height of {height_px} px"
+        );
         let run = zero[1].x - zero[0].x;
-        let slope = if run.abs() > 1.0 { (zero[1].y - zero[0].y) / run } else { 0.0 };
+        let slope = if run.abs() > 1.0 {
+            (zero[1].y - zero[0].y) / run
+        } else {
+            0.0
+        };
         let zero_at_origin = Mm(zero[0].y - slope * zero[0].x);
-        Self { left, zero_at_origin, slope, width_px, height_px }
+        Self {
+            left,
+            zero_at_origin,
+            slope,
+            width_px,
+            height_px,
+        }
     }
 
     pub fn width_px(&self) -> usize {
@@ -95,7 +106,11 @@ pub fn draw(image: &RawImage, map: &PageMap, strip: &Strip) -> Picture {
     flatten(&dark, width, second);
     for (y, row) in third.chunks_exact_mut(width).enumerate() {
         let below = (y as f32 + 0.5 - height as f32 / 2.0) / CROP_PX_PER_MM;
-        row.fill((ROW_ZERO + ROW_STEPS_PER_MM * below).round().clamp(0.0, 255.0) as u8);
+        row.fill(
+            (ROW_ZERO + ROW_STEPS_PER_MM * below)
+                .round()
+                .clamp(0.0, 255.0) as u8,
+        );
     }
     Picture::new(width, height, data)
 }
@@ -103,13 +118,7 @@ pub fn draw(image: &RawImage, map: &PageMap, strip: &Strip) -> Picture {
 /// Columns between two exact evaluations of the page map; it is smooth over 2 mm.
 const MAP_STEP_PX: usize = 16;
 
-fn sample(
-    image: &RawImage,
-    map: &PageMap,
-    strip: &Strip,
-    bright: &mut [f32],
-    dark: &mut [f32],
-) {
+fn sample(image: &RawImage, map: &PageMap, strip: &Strip, bright: &mut [f32], dark: &mut [f32]) {
     let nodes = strip.width_px / MAP_STEP_PX + 1;
     let place = |column: usize, y: f32| {
         map.to_page(strip.to_paper(Point::new((column * MAP_STEP_PX) as f32, y)))
@@ -117,11 +126,16 @@ fn sample(
     let reduce = reduction(map, strip);
     let mut above: Vec<Point<InPage>> = (0..nodes).map(|k| place(k, 0.0)).collect();
     for block in (0..strip.height_px).step_by(MAP_STEP_PX) {
-        let below: Vec<_> = (0..nodes).map(|k| place(k, (block + MAP_STEP_PX) as f32)).collect();
+        let below: Vec<_> = (0..nodes)
+            .map(|k| place(k, (block + MAP_STEP_PX) as f32))
+            .collect();
         for y in block..(block + MAP_STEP_PX).min(strip.height_px) {
             let share = (y - block) as f32 / MAP_STEP_PX as f32;
             for x in 0..strip.width_px {
-                let (node, along) = (x / MAP_STEP_PX, (x % MAP_STEP_PX) as f32 / MAP_STEP_PX as f32);
+                let (node, along) = (
+                    x / MAP_STEP_PX,
+                    (x % MAP_STEP_PX) as f32 / MAP_STEP_PX as f32,
+                );
                 let blend = |f: fn(&Point<InPage>) -> f32| {
                     let top = f(&above[node]) * (1.0 - along) + f(&above[node + 1]) * along;
                     let base = f(&below[node]) * (1.0 - along) + f(&below[node + 1]) * along;
@@ -156,7 +170,10 @@ fn reduction(map: &PageMap, strip: &Strip) -> Reduction {
         return Reduction::Cubic;
     }
     let side = (px.ceil() as usize).clamp(2, 6);
-    Reduction::Mean { side, step_px: px / side as f32 }
+    Reduction::Mean {
+        side,
+        step_px: px / side as f32,
+    }
 }
 
 /// Brightest and darkest channel at `at`, `None` outside the picture.
@@ -192,9 +209,18 @@ fn extremes(pixel: [u8; 3]) -> [f32; 2] {
 fn linear(image: &RawImage, x: f32, y: f32) -> [f32; 2] {
     let (column, row) = (x as usize, y as usize);
     let (fx, fy) = (x - column as f32, y - row as f32);
-    let (right, below) = ((column + 1).min(image.width() - 1), (row + 1).min(image.height() - 1));
-    let (a, b) = (extremes(image.pixel(column, row)), extremes(image.pixel(right, row)));
-    let (c, d) = (extremes(image.pixel(column, below)), extremes(image.pixel(right, below)));
+    let (right, below) = (
+        (column + 1).min(image.width() - 1),
+        (row + 1).min(image.height() - 1),
+    );
+    let (a, b) = (
+        extremes(image.pixel(column, row)),
+        extremes(image.pixel(right, row)),
+    );
+    let (c, d) = (
+        extremes(image.pixel(column, below)),
+        extremes(image.pixel(right, below)),
+    );
     std::array::from_fn(|k| {
         (a[k] * (1.0 - fx) + b[k] * fx) * (1.0 - fy) + (c[k] * (1.0 - fx) + d[k] * fx) * fy
     })
@@ -230,8 +256,9 @@ fn cubic_weights(t: f32) -> [f32; 4] {
 fn flatten(values: &[f32], width: usize, out: &mut [u8]) {
     let count = ((width as f32 / LEVEL_BLOCK_PX as f32).round() as usize).max(1);
     let edge = |k: usize| width * k / count;
-    let levels: Vec<f32> =
-        (0..count).map(|k| level(values, width, edge(k)..edge(k + 1))).collect();
+    let levels: Vec<f32> = (0..count)
+        .map(|k| level(values, width, edge(k)..edge(k + 1)))
+        .collect();
     let middle = |k: usize| (edge(k) + edge(k + 1)) as f32 / 2.0;
     let scale: Vec<f32> = (0..width)
         .map(|x| {
@@ -246,7 +273,11 @@ fn flatten(values: &[f32], width: usize, out: &mut [u8]) {
     for (row, row_out) in values.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
         for ((value, scale), byte) in row.iter().zip(&scale).zip(row_out) {
             // Outside the picture is paper.
-            let level = if value.is_nan() { PAPER_LEVEL } else { value * scale };
+            let level = if value.is_nan() {
+                PAPER_LEVEL
+            } else {
+                value * scale
+            };
             *byte = (level + 0.5).clamp(0.0, 255.0) as u8;
         }
     }
@@ -274,7 +305,12 @@ mod tests {
     use crate::page::Homography;
 
     fn strip() -> Strip {
-        Strip::new(Mm(10.0), [Point::new(0.0, 30.0), Point::new(100.0, 31.0)], 320, 320)
+        Strip::new(
+            Mm(10.0),
+            [Point::new(0.0, 30.0), Point::new(100.0, 31.0)],
+            320,
+            320,
+        )
     }
 
     #[test]
@@ -292,12 +328,19 @@ mod tests {
                 let at = (x as f32 / px_per_mm, y as f32 / px_per_mm);
                 let ink = (at.1 - 30.0 - at.0 / 100.0).abs() < 0.3;
                 let shade = 240.0 - 0.3 * at.0;
-                rgb.extend(if ink { [20, 20, 20] } else { [shade as u8, 180, 180] });
+                rgb.extend(if ink {
+                    [20, 20, 20]
+                } else {
+                    [shade as u8, 180, 180]
+                });
             }
         }
         let scale = f64::from(px_per_mm);
         let map = Homography::similarity(scale, scale, 0.0, (0.0, 0.0)).unwrap();
-        (RawImage::new(side, side, rgb).unwrap(), PageMap::new(map, None))
+        (
+            RawImage::new(side, side, rgb).unwrap(),
+            PageMap::new(map, None),
+        )
     }
 
     #[test]
@@ -305,11 +348,16 @@ mod tests {
         for px_per_mm in [4.0, 8.0, 12.0, 24.0] {
             let (image, map) = page(px_per_mm);
             let picture = draw(&image, &map, &strip());
-            let column: Vec<f32> =
-                (0..320).map(|y| 200.0 - f32::from(picture.data()[y * 320 + 160])).collect();
+            let column: Vec<f32> = (0..320)
+                .map(|y| 200.0 - f32::from(picture.data()[y * 320 + 160]))
+                .collect();
             let mass: f32 = column.iter().filter(|v| **v > 20.0).sum();
-            let moment: f32 =
-                column.iter().enumerate().filter(|v| *v.1 > 20.0).map(|(y, v)| y as f32 * v).sum();
+            let moment: f32 = column
+                .iter()
+                .enumerate()
+                .filter(|v| *v.1 > 20.0)
+                .map(|(y, v)| y as f32 * v)
+                .sum();
             let y = moment / mass;
             assert!((y - 159.5).abs() < 1.0, "{px_per_mm} px/mm: line at {y}");
         }
@@ -323,7 +371,16 @@ mod tests {
             let value = picture.data()[60 * 320 + x];
             assert!((190..=215).contains(&value), "{value} at {x}");
         }
-        let far = Strip::new(Mm(500.0), [Point::new(0.0, 0.0), Point::new(9.0, 0.0)], 32, 32);
-        assert!(draw(&image, &map, &far).data()[..1024].iter().all(|v| *v == 200));
+        let far = Strip::new(
+            Mm(500.0),
+            [Point::new(0.0, 0.0), Point::new(9.0, 0.0)],
+            32,
+            32,
+        );
+        assert!(
+            draw(&image, &map, &far).data()[..1024]
+                .iter()
+                .all(|v| *v == 200)
+        );
     }
 }

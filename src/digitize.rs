@@ -50,7 +50,13 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 5] = [Self::Labels, Self::Grid, Self::Layout, Self::Trace, Self::Signal];
+    pub const ALL: [Self; 5] = [
+        Self::Labels,
+        Self::Grid,
+        Self::Layout,
+        Self::Trace,
+        Self::Signal,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -111,16 +117,27 @@ pub fn digitize<N: Nets>(
     let pulses = pulses(&labels, &geometry.map);
     let rows = read_rows(image, &geometry.map, nets, &layout)?;
     observer.begins(Stage::Signal);
-    let given = Given { speed: options.speed, gain: options.gain };
+    let given = Given {
+        speed: options.speed,
+        gain: options.gain,
+    };
     let calibration = calibrate(&labels, &pulses, geometry.scale, given);
     record.calibration = Some(page_calibration(&geometry, &layout, &calibration));
-    record.findings.extend(doubts::findings(&calibration.doubts));
+    record
+        .findings
+        .extend(doubts::findings(&calibration.doubts));
     let Some(extent) = find_extent(&rows, &layout, &pulses) else {
-        return Ok(rejected(record, "no_trace", &LayoutError::NoTrace.to_string()));
+        return Ok(rejected(
+            record,
+            "no_trace",
+            &LayoutError::NoTrace.to_string(),
+        ));
     };
     record.duration = (extent.right - extent.left).at(calibration.speed.value);
     record.traces = traces(&rows, &layout, extent, &calibration, &geometry.map, options);
-    record.findings.extend(checks::check(&record.traces, options.sample_rate));
+    record
+        .findings
+        .extend(checks::check(&record.traces, options.sample_rate));
     record.status = Record::status_of(&record.findings);
     if record.status == crate::record::Status::Rejected {
         record.traces.clear();
@@ -150,7 +167,12 @@ fn blank(image: &RawImage, options: &Options, labels: &[Label]) -> Record {
 }
 
 fn rejected(mut record: Record, code: &str, reason: &str) -> Record {
-    record.findings.push(Finding::new(Severity::Reject, code, None, reason.to_owned()));
+    record.findings.push(Finding::new(
+        Severity::Reject,
+        code,
+        None,
+        reason.to_owned(),
+    ));
     record.status = crate::record::Status::Rejected;
     record
 }
@@ -166,9 +188,11 @@ fn read_labels<N: Nets>(
     for turn in QuarterTurn::ALL {
         let view = View::new(image, turn);
         let maps = nets.labels(&view.draw(image))?;
-        let labels = decode(&maps, &view, LABEL_SCORE_MIN).map_err(|error: DecodeError| {
-            NetError { net: "labels", reason: error.to_string() }
-        })?;
+        let labels =
+            decode(&maps, &view, LABEL_SCORE_MIN).map_err(|error: DecodeError| NetError {
+                net: "labels",
+                reason: error.to_string(),
+            })?;
         let leads = seen_leads(&labels, &scale::pixels(turn));
         if fit::fit(&leads, only).is_ok() {
             return Ok((turn, labels));
@@ -191,7 +215,11 @@ fn seen_leads(labels: &[Label], map: &PageMap) -> Vec<SeenLead> {
                 // Labels of one column begin together; how wide they are depends on the name.
                 let [top, _, _, bottom] = label.corners.map(|corner| map.to_paper(corner));
                 let at = Point::new((top.x + bottom.x) / 2.0, (top.y + bottom.y) / 2.0);
-                Some(SeenLead { leads: label.leads, at, score: label.score })
+                Some(SeenLead {
+                    leads: label.leads,
+                    at,
+                    score: label.score,
+                })
             }
             LabelClass::Pulse | LabelClass::HalfGainChest => None,
             LabelClass::Speed25 | LabelClass::Speed12_5 | LabelClass::Speed50 => None,
@@ -247,11 +275,18 @@ fn row_strips(image: &RawImage, map: &PageMap, layout: &Layout) -> Vec<RowStrip>
         .iter()
         .map(|row| {
             let right = match layout.column_width {
-                Some(width) => layout.label_left + width * layout.column_count as f32 + Mm(RIGHT_MM),
+                Some(width) => {
+                    layout.label_left + width * layout.column_count as f32 + Mm(RIGHT_MM)
+                }
                 None => page_right(image, map, row.zero[0]),
             };
             let right = Mm(right.0.clamp(left.0 + 20.0, left.0 + ROW_MM_MAX));
-            RowStrip { left, right, zero: row.zero, height: Mm(height) }
+            RowStrip {
+                left,
+                right,
+                zero: row.zero,
+                height: Mm(height),
+            }
         })
         .collect()
 }
@@ -271,25 +306,46 @@ fn page_right(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> Mm {
 fn better_strip(strip: &RowStrip, row: &TracedRow) -> Option<RowStrip> {
     let middle = row.strip.height_px() as f32 / 2.0;
     let px = crate::crop::CROP_PX_PER_MM;
-    let mut ys: Vec<f32> = row.line.points.iter().flatten().map(|point| point.y_px).collect();
+    let mut ys: Vec<f32> = row
+        .line
+        .points
+        .iter()
+        .flatten()
+        .map(|point| point.y_px)
+        .collect();
     if ys.is_empty() {
         return None;
     }
     let edge = EDGE_MM * px;
-    let leaves = ys.iter().filter(|y| **y < edge || **y > 2.0 * middle - 1.0 - edge).count();
+    let leaves = ys
+        .iter()
+        .filter(|y| **y < edge || **y > 2.0 * middle - 1.0 - edge)
+        .count();
     ys.sort_by(f32::total_cmp);
     let below = |y: f32| (y + 0.5 - middle) / px;
-    let (median, range) = (below(ys[ys.len() / 2]), below(0.5 * (ys[0] + ys[ys.len() - 1])));
+    let (median, range) = (
+        below(ys[ys.len() / 2]),
+        below(0.5 * (ys[0] + ys[ys.len() - 1])),
+    );
     if leaves >= 2 && strip.height.0 < CROP_MM.1 {
         // Tall beats want a tall crop around them, but the row must stay the one in its middle.
         let off = range.clamp(median - OFF_ROW_MM, median + OFF_ROW_MM);
-        return Some(RowStrip { zero: moved(strip, off), height: Mm(CROP_MM.1), ..*strip });
+        return Some(RowStrip {
+            zero: moved(strip, off),
+            height: Mm(CROP_MM.1),
+            ..*strip
+        });
     }
-    (median.abs() > RECENTRE_MM).then(|| RowStrip { zero: moved(strip, median), ..*strip })
+    (median.abs() > RECENTRE_MM).then(|| RowStrip {
+        zero: moved(strip, median),
+        ..*strip
+    })
 }
 
 fn moved(strip: &RowStrip, off_mm: f32) -> [Point<InPaper>; 2] {
-    strip.zero.map(|point| Point::new(point.x, point.y + off_mm))
+    strip
+        .zero
+        .map(|point| Point::new(point.x, point.y + off_mm))
 }
 
 fn page_calibration(
@@ -304,7 +360,10 @@ fn page_calibration(
         geometry.map.to_page(middle),
         geometry.map.to_page(Point::new(middle.x + 20.0, middle.y)),
     );
-    let known = |value| crate::record::Known { value, evidence: geometry.evidence };
+    let known = |value| crate::record::Known {
+        value,
+        evidence: geometry.evidence,
+    };
     PageCalibration {
         speed: calibration.speed,
         gain: calibration.gain,
@@ -336,10 +395,26 @@ fn traces(
                 Some(gain) if lead.is_chest() => gain.value,
                 _ => calibration.gain.value,
             };
-            let scale = Scale { speed: calibration.speed.value, gain, rate: options.sample_rate };
+            let scale = Scale {
+                speed: calibration.speed.value,
+                gain,
+                rate: options.sample_rate,
+            };
             let start = (left - extent.left).at(calibration.speed.value);
-            let window = Window { left, right: left + width, scale };
-            out.push(trace(traced, lead, role, start, &window, map, layout.row_pitch));
+            let window = Window {
+                left,
+                right: left + width,
+                scale,
+            };
+            out.push(trace(
+                traced,
+                lead,
+                role,
+                start,
+                &window,
+                map,
+                layout.row_pitch,
+            ));
         }
     }
     out
@@ -372,13 +447,18 @@ fn trace(
     let line_px = (from..to)
         .filter_map(|x| {
             let point = row.line.points[x]?;
-            let at = row.strip.to_paper(Point::<InPanel>::new(x as f32, point.y_px));
+            let at = row
+                .strip
+                .to_paper(Point::<InPanel>::new(x as f32, point.y_px));
             let px = map.to_page(at);
             Some([px.x, px.y])
         })
         .collect();
-    let seen: Vec<f32> =
-        row.line.points[from.min(to)..to].iter().flatten().map(|p| p.confidence).collect();
+    let seen: Vec<f32> = row.line.points[from.min(to)..to]
+        .iter()
+        .flatten()
+        .map(|p| p.confidence)
+        .collect();
     let found = samples.iter().flatten().count();
     let half = pitch * 0.5;
     TraceRecord {

@@ -34,7 +34,9 @@ pub enum GridError {
     NoRuling { strength: f32, needed: f32 },
     #[error("lines were seen in {percent:.0} % of the page only, {needed:.0} % are needed")]
     TooLittle { percent: f32, needed: f32 },
-    #[error("the lines lie {residual_mm:.2} mm off any flat page, at most {max_mm:.2} mm are taken")]
+    #[error(
+        "the lines lie {residual_mm:.2} mm off any flat page, at most {max_mm:.2} mm are taken"
+    )]
     NoPlane { residual_mm: f32, max_mm: f32 },
 }
 
@@ -49,13 +51,24 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
     let ruling = ruling::Ruling::of(image);
     let windows = windows::search(&ruling);
     if windows.strength < STRENGTH_MIN {
-        return Err(GridError::NoRuling { strength: windows.strength, needed: STRENGTH_MIN });
+        return Err(GridError::NoRuling {
+            strength: windows.strength,
+            needed: STRENGTH_MIN,
+        });
     }
-    let anchors = windows.anchors.iter().map(|anchor| turned(*anchor, turn)).collect();
+    let anchors = windows
+        .anchors
+        .iter()
+        .map(|anchor| turned(*anchor, turn))
+        .collect();
     let mut fit = lattice::Fit::of(anchors, windows.seen, windows.period);
     for _ in 0..2 {
         let Some(flat) = fit.homography else { break };
-        let mesh = if fit.residual_mm > FLAT_MM { fit.mesh() } else { None };
+        let mesh = if fit.residual_mm > FLAT_MM {
+            fit.mesh()
+        } else {
+            None
+        };
         fit = lattice::refine(&ruling, &PageMap::new(flat, mesh), windows.period);
     }
     let (Some(flat), true) = (fit.homography, fit.seen >= SEEN_MIN) else {
@@ -68,9 +81,17 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
             max_mm: RESIDUAL_MAX_MM,
         });
     }
-    let mesh = if fit.residual_mm > FLAT_MM { fit.mesh() } else { None };
+    let mesh = if fit.residual_mm > FLAT_MM {
+        fit.mesh()
+    } else {
+        None
+    };
     let map = PageMap::new(ruling.to_image(&flat), mesh);
-    Ok(Grid { map, seen: fit.seen, residual_mm: fit.residual_mm })
+    Ok(Grid {
+        map,
+        seen: fit.seen,
+        residual_mm: fit.residual_mm,
+    })
 }
 
 /// The anchor on paper whose writing is upright.
@@ -107,7 +128,8 @@ mod tests {
         for y in 0..height {
             for x in 0..width {
                 let (u, v) = back.apply(x as f64, y as f64);
-                let near = |w: f64, pitch: f64| ((w / pitch + 0.5).floor() * pitch - w).abs() < 0.09;
+                let near =
+                    |w: f64, pitch: f64| ((w / pitch + 0.5).floor() * pitch - w).abs() < 0.09;
                 let (minor, major) = ((near(u, 1.0), near(v, 1.0)), near(u, 5.0) || near(v, 5.0));
                 let ruled = match look {
                     Look::Lines => minor.0 || minor.1,
@@ -131,7 +153,8 @@ mod tests {
     }
 
     fn check(scale: (f64, f64), degrees: f64, bend: f64, look: Look) {
-        let turn = Homography::similarity(scale.0, scale.1, degrees.to_radians(), (90.0, 60.0)).unwrap();
+        let turn =
+            Homography::similarity(scale.0, scale.1, degrees.to_radians(), (90.0, 60.0)).unwrap();
         let tilt = Homography::new([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, bend, -bend, 1.0]).unwrap();
         let truth = tilt.after(&turn);
         let grid = find_grid(&page(&truth, look, 20), QuarterTurn::None).expect("a grid is drawn");
@@ -140,7 +163,13 @@ mod tests {
             grid.map.to_paper(Point::new(px.0 as f32, px.1 as f32))
         };
         let origin: Point<InPaper> = place(90.0, 70.0);
-        for (x, y) in [(30.0, 30.0), (150.0, 30.0), (30.0, 110.0), (150.0, 110.0), (60.0, 90.0)] {
+        for (x, y) in [
+            (30.0, 30.0),
+            (150.0, 30.0),
+            (30.0, 110.0),
+            (150.0, 110.0),
+            (60.0, 90.0),
+        ] {
             let found = place(x, y);
             let off = (found.x - origin.x - (x - 90.0)).hypot(found.y - origin.y - (y - 70.0));
             assert!(off < 0.15, "({x}, {y}) is {off} mm off");
@@ -175,7 +204,13 @@ mod tests {
     fn the_turn_decides_where_x_runs() {
         let map = Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
         let grid = find_grid(&page(&map, Look::Lines, 0), QuarterTurn::Right).unwrap();
-        let (a, b) = (grid.map.to_page(Point::new(0.0, 0.0)), grid.map.to_page(Point::new(10.0, 0.0)));
-        assert!((b.x - a.x).abs() < 0.5 && (b.y - a.y + 80.0).abs() < 0.5, "{a:?} {b:?}");
+        let (a, b) = (
+            grid.map.to_page(Point::new(0.0, 0.0)),
+            grid.map.to_page(Point::new(10.0, 0.0)),
+        );
+        assert!(
+            (b.x - a.x).abs() < 0.5 && (b.y - a.y + 80.0).abs() < 0.5,
+            "{a:?} {b:?}"
+        );
     }
 }

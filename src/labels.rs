@@ -43,14 +43,40 @@ pub enum Lead {
 impl Lead {
     /// The twelve leads in the order in which every output lists them.
     pub const TWELVE: [Self; 12] = [
-        Self::I, Self::II, Self::III, Self::Avr, Self::Avl, Self::Avf,
-        Self::V1, Self::V2, Self::V3, Self::V4, Self::V5, Self::V6,
+        Self::I,
+        Self::II,
+        Self::III,
+        Self::Avr,
+        Self::Avl,
+        Self::Avf,
+        Self::V1,
+        Self::V2,
+        Self::V3,
+        Self::V4,
+        Self::V5,
+        Self::V6,
     ];
 
     pub const ALL: [Self; 19] = [
-        Self::I, Self::II, Self::III, Self::Avr, Self::Avl, Self::Avf,
-        Self::V1, Self::V2, Self::V3, Self::V4, Self::V5, Self::V6,
-        Self::MinusAvr, Self::V7, Self::V8, Self::V9, Self::V3R, Self::V4R, Self::V5R,
+        Self::I,
+        Self::II,
+        Self::III,
+        Self::Avr,
+        Self::Avl,
+        Self::Avf,
+        Self::V1,
+        Self::V2,
+        Self::V3,
+        Self::V4,
+        Self::V5,
+        Self::V6,
+        Self::MinusAvr,
+        Self::V7,
+        Self::V8,
+        Self::V9,
+        Self::V3R,
+        Self::V4R,
+        Self::V5R,
     ];
 
     pub fn name(self) -> &'static str {

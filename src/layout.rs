@@ -54,12 +54,23 @@ pub struct Layout {
 /// Why the page's layout was not understood.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LayoutError {
-    #[error("{found} lead names were read, and they stand in no order; check that the whole page is in the picture, sharp and upright")]
+    #[error(
+        "{found} lead names were read, and they stand in no order; check that the whole page is in the picture, sharp and upright"
+    )]
     NoLattice { found: usize },
-    #[error("only {found} lead names stand as on a {layout} page, {needed} are needed; capture the page again, nearer and sharper")]
-    TooFew { layout: &'static str, found: usize, needed: usize },
+    #[error(
+        "only {found} lead names stand as on a {layout} page, {needed} are needed; capture the page again, nearer and sharper"
+    )]
+    TooFew {
+        layout: &'static str,
+        found: usize,
+        needed: usize,
+    },
     #[error("the lead names fit {first} and {second} equally well; name the layout")]
-    Ambiguous { first: &'static str, second: &'static str },
+    Ambiguous {
+        first: &'static str,
+        second: &'static str,
+    },
     #[error("there is no layout called {name}; known are {known}")]
     Unknown { name: String, known: String },
     #[error("no trace was found beside the lead names")]
@@ -72,6 +83,13 @@ pub fn check_name(name: &str) -> Result<(), LayoutError> {
     if known::LAYOUTS.iter().any(|layout| layout.name == base) {
         return Ok(());
     }
-    let known = known::LAYOUTS.iter().map(|layout| layout.name).collect::<Vec<_>>().join(", ");
-    Err(LayoutError::Unknown { name: name.to_owned(), known })
+    let known = known::LAYOUTS
+        .iter()
+        .map(|layout| layout.name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(LayoutError::Unknown {
+        name: name.to_owned(),
+        known,
+    })
 }

@@ -1,3 +1,4 @@
+#![cfg_attr(rustfmt, rustfmt_skip)]
 //! leadscan turns a picture of a paper ECG into twelve calibrated signals.
 //!
 //! The modules are the path of a page, in order. What lies between `capture` and `deliver` is the

@@ -9,7 +9,6 @@
 //! Units: bytes, and MiB where a person reads them. Fails by `OverBudget` only, with the numbers.
 #![allow(unsafe_code)]
 
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

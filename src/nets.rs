@@ -16,9 +16,16 @@ pub struct Picture {
 impl Picture {
     pub fn new(width: usize, height: usize, data: Vec<u8>) -> Self {
         assert!(width > 0 && height > 0, "a picture has pixels");
-        assert!(width.is_multiple_of(32) && height.is_multiple_of(32), "{width} x {height} is no multiple of 32");
+        assert!(
+            width.is_multiple_of(32) && height.is_multiple_of(32),
+            "{width} x {height} is no multiple of 32"
+        );
         assert_eq!(data.len(), 3 * width * height, "three channels");
-        Self { width, height, data }
+        Self {
+            width,
+            height,
+            data,
+        }
     }
 
     pub fn width(&self) -> usize {

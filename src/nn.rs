@@ -42,17 +42,37 @@ pub enum ModelError {
     #[error("the card of the {model} model cannot be used: {reason}")]
     Card { model: &'static str, reason: String },
     #[error("the {model} model is another file than its card says: {found} instead of {needed}")]
-    Hash { model: &'static str, found: String, needed: String },
+    Hash {
+        model: &'static str,
+        found: String,
+        needed: String,
+    },
     #[error("the {model} model cannot be read: {reason}")]
     Graph { model: &'static str, reason: String },
     #[error("the {model} model takes {found}; one picture of bytes with 3 channels is needed")]
     Input { model: &'static str, found: String },
     #[error("the {model} model has the outputs {found}; {needed} is missing")]
-    Outputs { model: &'static str, found: String, needed: String },
-    #[error("output {output} of the {model} model is {found:?} for the card's input, not {needed:?}")]
-    Shape { model: &'static str, output: &'static str, found: [usize; 3], needed: [usize; 3] },
+    Outputs {
+        model: &'static str,
+        found: String,
+        needed: String,
+    },
+    #[error(
+        "output {output} of the {model} model is {found:?} for the card's input, not {needed:?}"
+    )]
+    Shape {
+        model: &'static str,
+        output: &'static str,
+        found: [usize; 3],
+        needed: [usize; 3],
+    },
     #[error("class {index} of the {model} model is {found:?}, not {needed:?}")]
-    Class { model: &'static str, index: usize, found: String, needed: String },
+    Class {
+        model: &'static str,
+        index: usize,
+        found: String,
+        needed: String,
+    },
 }
 
 /// The two model files.
@@ -114,7 +134,11 @@ impl TractNets {
         check_classes(labels.card())?;
         check_shapes("labels", &labels, |k, [height, width]| {
             let step = 8 << (k / 2);
-            let channels = if k % 2 == 0 { BOX_CHANNELS } else { CLASS_COUNT };
+            let channels = if k % 2 == 0 {
+                BOX_CHANNELS
+            } else {
+                CLASS_COUNT
+            };
             (LABEL_OUTPUTS[k], [channels, height / step, width / step])
         })?;
         let trace = Net::load("trace", &models.trace, &TRACE_OUTPUTS, TRACE_PLANS_MAX)?;
@@ -150,12 +174,20 @@ impl TractNets {
 
 fn check_classes(card: &Card) -> Result<(), ModelError> {
     for index in 0..card.classes.len().max(CLASS_COUNT) {
-        let needed =
-            if index < CLASS_COUNT { LabelClass::at(index).map_or("", LabelClass::name) } else { "" };
+        let needed = if index < CLASS_COUNT {
+            LabelClass::at(index).map_or("", LabelClass::name)
+        } else {
+            ""
+        };
         let found = card.classes.get(index).map_or("", String::as_str);
         if found != needed {
             let (found, needed) = (found.to_owned(), needed.to_owned());
-            return Err(ModelError::Class { model: "labels", index, found, needed });
+            return Err(ModelError::Class {
+                model: "labels",
+                index,
+                found,
+                needed,
+            });
         }
     }
     Ok(())
@@ -171,7 +203,12 @@ fn check_shapes(
     for (k, found) in net.output_shapes()?.into_iter().enumerate() {
         let (output, needed) = needed(k, [height, width]);
         if found != needed {
-            return Err(ModelError::Shape { model, output, found, needed });
+            return Err(ModelError::Shape {
+                model,
+                output,
+                found,
+                needed,
+            });
         }
     }
     Ok(())

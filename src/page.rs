@@ -40,7 +40,11 @@ impl<R> Copy for Point<R> {}
 
 impl<R> Point<R> {
     pub const fn new(x: f32, y: f32) -> Self {
-        Self { x, y, raster: PhantomData }
+        Self {
+            x,
+            y,
+            raster: PhantomData,
+        }
     }
 
     /// Euclidean distance, in the raster's own unit.
@@ -70,11 +74,20 @@ impl<R> Bounds<R> {
     pub fn new(left: f32, top: f32, right: f32, bottom: f32) -> Self {
         assert!(left <= right, "left {left} right of {right}");
         assert!(top <= bottom, "top {top} below {bottom}");
-        Self { left, top, right, bottom, raster: PhantomData }
+        Self {
+            left,
+            top,
+            right,
+            bottom,
+            raster: PhantomData,
+        }
     }
 
     pub fn center(&self) -> Point<R> {
-        Point::new((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0)
+        Point::new(
+            (self.left + self.right) / 2.0,
+            (self.top + self.bottom) / 2.0,
+        )
     }
 
     pub fn width(&self) -> f32 {
@@ -111,7 +124,12 @@ pub struct RawImage {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ImageError {
     #[error("picture of {width} x {height} px; sides from {min} to {max} px are read")]
-    Size { width: usize, height: usize, min: usize, max: usize },
+    Size {
+        width: usize,
+        height: usize,
+        min: usize,
+        max: usize,
+    },
     #[error("{found} bytes of pixels where {needed} are needed")]
     Pixels { found: usize, needed: usize },
 }
@@ -120,11 +138,19 @@ impl RawImage {
     pub fn new(width: usize, height: usize, rgb: Vec<u8>) -> Result<Self, ImageError> {
         let (min, max) = (crate::limits::SIDE_PX_MIN, crate::limits::SIDE_PX_MAX);
         if !(min..=max).contains(&width) || !(min..=max).contains(&height) {
-            return Err(ImageError::Size { width, height, min, max });
+            return Err(ImageError::Size {
+                width,
+                height,
+                min,
+                max,
+            });
         }
         let needed = 3 * width * height;
         if rgb.len() != needed {
-            return Err(ImageError::Pixels { found: rgb.len(), needed });
+            return Err(ImageError::Pixels {
+                found: rgb.len(),
+                needed,
+            });
         }
         Ok(Self { width, height, rgb })
     }
@@ -162,12 +188,23 @@ impl Homography {
     }
 
     /// Scales by `px_per_mm`, turns clockwise by `angle_rad` about the origin, then shifts.
-    pub fn similarity(x_scale: f64, y_scale: f64, angle_rad: f64, shift: (f64, f64)) -> Option<Self> {
+    pub fn similarity(
+        x_scale: f64,
+        y_scale: f64,
+        angle_rad: f64,
+        shift: (f64, f64),
+    ) -> Option<Self> {
         let (sin, cos) = angle_rad.sin_cos();
         Self::new([
-            x_scale * cos, -y_scale * sin, shift.0,
-            x_scale * sin, y_scale * cos, shift.1,
-            0.0, 0.0, 1.0,
+            x_scale * cos,
+            -y_scale * sin,
+            shift.0,
+            x_scale * sin,
+            y_scale * cos,
+            shift.1,
+            0.0,
+            0.0,
+            1.0,
         ])
     }
 
@@ -184,7 +221,10 @@ impl Homography {
     pub fn apply(&self, x: f64, y: f64) -> (f64, f64) {
         let h = &self.h;
         let w = h[6] * x + h[7] * y + h[8];
-        ((h[0] * x + h[1] * y + h[2]) / w, (h[3] * x + h[4] * y + h[5]) / w)
+        (
+            (h[0] * x + h[1] * y + h[2]) / w,
+            (h[3] * x + h[4] * y + h[5]) / w,
+        )
     }
 
     pub fn inverse(&self) -> Self {
@@ -193,9 +233,15 @@ impl Homography {
         let minor = |a: usize, b: usize, c: usize, e: usize| (h[a] * h[e] - h[b] * h[c]) / d;
         Self {
             h: [
-                minor(4, 5, 7, 8), minor(2, 1, 8, 7), minor(1, 2, 4, 5),
-                minor(5, 3, 8, 6), minor(0, 2, 6, 8), minor(2, 0, 5, 3),
-                minor(3, 4, 6, 7), minor(1, 0, 7, 6), minor(0, 1, 3, 4),
+                minor(4, 5, 7, 8),
+                minor(2, 1, 8, 7),
+                minor(1, 2, 4, 5),
+                minor(5, 3, 8, 6),
+                minor(0, 2, 6, 8),
+                minor(2, 0, 5, 3),
+                minor(3, 4, 6, 7),
+                minor(1, 0, 7, 6),
+                minor(0, 1, 3, 4),
             ],
         }
     }
@@ -205,7 +251,9 @@ impl Homography {
         let mut h = [0.0; 9];
         for (at, value) in h.iter_mut().enumerate() {
             let (row, column) = (at / 3, at % 3);
-            *value = (0..3).map(|k| self.h[3 * row + k] * inner.h[3 * k + column]).sum();
+            *value = (0..3)
+                .map(|k| self.h[3 * row + k] * inner.h[3 * k + column])
+                .sum();
         }
         Self { h }
     }
@@ -235,14 +283,24 @@ impl Mesh {
         assert!(columns >= 2 && rows >= 2, "a mesh has at least 2 x 2 nodes");
         assert!(step.0 > 0.0, "a mesh has a positive step");
         assert_eq!(shift_mm.len(), columns * rows, "one shift a node");
-        Self { left_mm: origin.x, top_mm: origin.y, step_mm: step.0, columns, rows, shift_mm }
+        Self {
+            left_mm: origin.x,
+            top_mm: origin.y,
+            step_mm: step.0,
+            columns,
+            rows,
+            shift_mm,
+        }
     }
 
     /// Displacement at `point`, millimetres.
     pub fn shift(&self, point: Point<InPaper>) -> [f32; 2] {
         let u = ((point.x - self.left_mm) / self.step_mm).clamp(0.0, (self.columns - 1) as f32);
         let v = ((point.y - self.top_mm) / self.step_mm).clamp(0.0, (self.rows - 1) as f32);
-        let (column, row) = ((u as usize).min(self.columns - 2), (v as usize).min(self.rows - 2));
+        let (column, row) = (
+            (u as usize).min(self.columns - 2),
+            (v as usize).min(self.rows - 2),
+        );
         let (fu, fv) = (u - column as f32, v - row as f32);
         let node = |c: usize, r: usize| self.shift_mm[r * self.columns + c];
         let (a, b) = (node(column, row), node(column + 1, row));
@@ -263,7 +321,11 @@ pub struct PageMap {
 
 impl PageMap {
     pub fn new(paper_to_page: Homography, mesh: Option<Mesh>) -> Self {
-        Self { paper_to_page, page_to_paper: paper_to_page.inverse(), mesh }
+        Self {
+            paper_to_page,
+            page_to_paper: paper_to_page.inverse(),
+            mesh,
+        }
     }
 
     pub fn homography(&self) -> &Homography {
@@ -271,8 +333,13 @@ impl PageMap {
     }
 
     pub fn to_page(&self, point: Point<InPaper>) -> Point<InPage> {
-        let [dx, dy] = self.mesh.as_ref().map_or([0.0; 2], |mesh| mesh.shift(point));
-        let (x, y) = self.paper_to_page.apply(f64::from(point.x + dx), f64::from(point.y + dy));
+        let [dx, dy] = self
+            .mesh
+            .as_ref()
+            .map_or([0.0; 2], |mesh| mesh.shift(point));
+        let (x, y) = self
+            .paper_to_page
+            .apply(f64::from(point.x + dx), f64::from(point.y + dy));
         Point::new(x as f32, y as f32)
     }
 
@@ -285,7 +352,9 @@ impl PageMap {
     /// The inverse; the mesh is undone by fixed-point steps, exact to 0.01 mm for a mesh whose
     /// shifts change by less than half a millimetre a millimetre.
     pub fn to_paper(&self, point: Point<InPage>) -> Point<InPaper> {
-        let (x, y) = self.page_to_paper.apply(f64::from(point.x), f64::from(point.y));
+        let (x, y) = self
+            .page_to_paper
+            .apply(f64::from(point.x), f64::from(point.y));
         let flat = Point::new(x as f32, y as f32);
         let Some(mesh) = &self.mesh else { return flat };
         let mut guess = flat;
@@ -347,7 +416,9 @@ mod tests {
     fn map() -> PageMap {
         let turn = Homography::similarity(8.0, 7.9, 0.05, (120.0, 80.0)).unwrap();
         let bend = Homography::new([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1e-5, 2e-5, 1.0]).unwrap();
-        let shift = (0..6 * 5).map(|k| [(k % 7) as f32 * 0.1, (k % 5) as f32 * -0.12]).collect();
+        let shift = (0..6 * 5)
+            .map(|k| [(k % 7) as f32 * 0.1, (k % 5) as f32 * -0.12])
+            .collect();
         let mesh = Mesh::new(Point::new(-10.0, -10.0), Mm(50.0), 6, 5, shift);
         PageMap::new(bend.after(&turn), Some(mesh))
     }
@@ -357,21 +428,36 @@ mod tests {
         let map = map();
         for (x, y) in [(0.0, 0.0), (37.5, 12.25), (180.0, 140.0), (-20.0, 300.0)] {
             let back = map.to_paper(map.to_page(Point::new(x, y)));
-            assert!(back.distance(Point::new(x, y)) < 0.01, "{x} {y} came back as {back:?}");
+            assert!(
+                back.distance(Point::new(x, y)) < 0.01,
+                "{x} {y} came back as {back:?}"
+            );
         }
     }
 
     #[test]
     fn rescaling_keeps_the_pixels() {
-        let flat = PageMap::new(Homography::similarity(8.0, 8.0, 0.1, (3.0, 4.0)).unwrap(), None);
+        let flat = PageMap::new(
+            Homography::similarity(8.0, 8.0, 0.1, (3.0, 4.0)).unwrap(),
+            None,
+        );
         let wide = flat.rescaled(1.25, 0.5).unwrap();
-        let (a, b) = (flat.to_page(Point::new(40.0, 30.0)), wide.to_page(Point::new(50.0, 15.0)));
+        let (a, b) = (
+            flat.to_page(Point::new(40.0, 30.0)),
+            wide.to_page(Point::new(50.0, 15.0)),
+        );
         assert!(a.distance(b) < 1e-3);
     }
 
     #[test]
     fn a_picture_with_missing_pixels_is_refused() {
         let error = RawImage::new(100, 100, vec![0; 299]).unwrap_err();
-        assert_eq!(error, ImageError::Pixels { found: 299, needed: 30_000 });
+        assert_eq!(
+            error,
+            ImageError::Pixels {
+                found: 299,
+                needed: 30_000
+            }
+        );
     }
 }

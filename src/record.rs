@@ -98,7 +98,12 @@ pub struct Record {
 
 impl Finding {
     pub fn new(severity: Severity, code: &str, lead: Option<Lead>, message: String) -> Self {
-        Self { severity, code: code.to_owned(), lead, message }
+        Self {
+            severity,
+            code: code.to_owned(),
+            lead,
+            message,
+        }
     }
 }
 
@@ -115,7 +120,11 @@ impl Record {
     /// The trace that stands for `lead` in the twelve signals: its rhythm strip where the page
     /// has one, else its panel.
     pub fn lead(&self, lead: Lead) -> Option<&TraceRecord> {
-        let of = |role| self.traces.iter().find(move |t| t.lead == lead && t.role == role);
+        let of = |role| {
+            self.traces
+                .iter()
+                .find(move |t| t.lead == lead && t.role == role)
+        };
         of(Role::Rhythm).or_else(|| of(Role::Panel))
     }
 }

@@ -37,12 +37,17 @@ pub fn sample(
     right: Mm,
     scale: Scale,
 ) -> Vec<Option<Millivolt>> {
-    let count = ((right - left).at(scale.speed).0 * scale.rate.0).round().max(0.0) as usize;
+    let count = ((right - left).at(scale.speed).0 * scale.rate.0)
+        .round()
+        .max(0.0) as usize;
     let mut samples = vec![None; count];
     let step = scale.speed.0 / scale.rate.0;
     for run in runs(line, strip, left, right) {
         let spline = Spline::natural(&run.x_mm, &run.y_mm);
-        let (first, last) = (run.x_mm[0] - REACH.0, run.x_mm[run.x_mm.len() - 1] + REACH.0);
+        let (first, last) = (
+            run.x_mm[0] - REACH.0,
+            run.x_mm[run.x_mm.len() - 1] + REACH.0,
+        );
         for (k, sample) in samples.iter_mut().enumerate() {
             let x = left.0 + k as f32 * step;
             if (first..=last).contains(&x) {
@@ -75,7 +80,10 @@ fn runs(line: &Line, strip: &Strip, left: Mm, right: Mm) -> Vec<Run> {
                 run.x_mm.push(*x);
                 run.y_mm.push(*below);
             }
-            _ => runs.push(Run { x_mm: vec![*x], y_mm: vec![*below] }),
+            _ => runs.push(Run {
+                x_mm: vec![*x],
+                y_mm: vec![*below],
+            }),
         }
     }
     runs.retain(|run| run.x_mm.len() as f32 >= RUN_MIN.0 * CROP_PX_PER_MM);
@@ -91,8 +99,14 @@ fn guarded(points: &[(f32, f32)], left: Mm, right: Mm) -> &[(f32, f32)] {
     if begins >= ends {
         return points;
     }
-    let first = points[..=begins].windows(2).rposition(jumps).map_or(0, |k| k + 1);
-    let last = points[ends - 1..].windows(2).position(jumps).map_or(points.len(), |k| ends + k);
+    let first = points[..=begins]
+        .windows(2)
+        .rposition(jumps)
+        .map_or(0, |k| k + 1);
+    let last = points[ends - 1..]
+        .windows(2)
+        .position(jumps)
+        .map_or(points.len(), |k| ends + k);
     &points[first..last]
 }
 
@@ -153,7 +167,12 @@ mod tests {
     };
 
     fn strip() -> Strip {
-        Strip::new(Mm(16.0), [Point::new(0.0, 50.0), Point::new(100.0, 50.0)], 576, 384)
+        Strip::new(
+            Mm(16.0),
+            [Point::new(0.0, 50.0), Point::new(100.0, 50.0)],
+            576,
+            384,
+        )
     }
 
     /// A line that follows `mv` of the time since x = 20 mm.
@@ -163,20 +182,34 @@ mod tests {
             let x = strip.to_paper(Point::<InPanel>::new(column as f32, 0.0)).x;
             let y_mm = 50.0 - 10.0 * mv((x - 20.0) / 25.0)?;
             let y_px = strip.to_panel(Point::new(x, y_mm)).y;
-            Some(LinePoint { y_px, confidence: 1.0 })
+            Some(LinePoint {
+                y_px,
+                confidence: 1.0,
+            })
         };
-        Line { points: (0..576).map(point).collect() }
+        Line {
+            points: (0..576).map(point).collect(),
+        }
     }
 
     #[test]
     fn a_wave_comes_back_in_millivolt() {
         let wave = |t: f32| (t * 12.0).sin();
-        let samples = sample(&line(|t| Some(wave(t))), &strip(), Mm(20.0), Mm(82.5), SCALE);
+        let samples = sample(
+            &line(|t| Some(wave(t))),
+            &strip(),
+            Mm(20.0),
+            Mm(82.5),
+            SCALE,
+        );
         assert_eq!(samples.len(), 1250);
         for (k, value) in samples.iter().enumerate() {
             let expected = wave(k as f32 / 500.0);
             let found = value.expect("no gap was drawn").0;
-            assert!((found - expected).abs() < 0.002, "sample {k}: {found}, drawn {expected}");
+            assert!(
+                (found - expected).abs() < 0.002,
+                "sample {k}: {found}, drawn {expected}"
+            );
         }
     }
 
@@ -185,6 +218,9 @@ mod tests {
         let mv = |t: f32| (!(0.5..0.7).contains(&t) && !(1.5..1.52).contains(&t)).then_some(0.1);
         let samples = sample(&line(mv), &strip(), Mm(20.0), Mm(82.5), SCALE);
         assert!(samples[290].is_none(), "0.58 s lies in the gap");
-        assert!(samples[755].is_some(), "1.51 s lies in a gap of half a millimetre");
+        assert!(
+            samples[755].is_some(),
+            "1.51 s lies in a gap of half a millimetre"
+        );
     }
 }

@@ -8,8 +8,8 @@
 use crate::calibration::{Evidence, PaperScale, pulse_height, pulses};
 use crate::grid::find_grid;
 use crate::labels::Label;
-use crate::layout::fit::{Fit, fit};
 use crate::layout::LayoutError;
+use crate::layout::fit::{Fit, fit};
 use crate::page::{Homography, PageMap, QuarterTurn, RawImage};
 
 /// The map of a page.
@@ -49,8 +49,16 @@ pub fn find(
     let lattice = fit(&super::seen_leads(labels, &upright), only)?;
     let pulse = pulse_height(&pulses(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
     let (x, y) = px_per_mm(&lattice, pulse);
-    let evidence = if pulse.is_some() { Evidence::Measured } else { Evidence::Assumed };
-    Ok(Geometry { map: turned(turn, tilt, x, y), scale: PaperScale::Fitted, evidence })
+    let evidence = if pulse.is_some() {
+        Evidence::Measured
+    } else {
+        Evidence::Assumed
+    };
+    Ok(Geometry {
+        map: turned(turn, tilt, x, y),
+        scale: PaperScale::Fitted,
+        evidence,
+    })
 }
 
 /// The picture's own pixels, its writing upright.

@@ -64,12 +64,20 @@ impl Fit {
             anchors = mended(&anchors, period);
             homography = robust(&mut anchors);
         }
-        let mut squares: Vec<f32> =
-            anchors.iter().map(|a| a.residual[0].powi(2) + a.residual[1].powi(2)).collect();
+        let mut squares: Vec<f32> = anchors
+            .iter()
+            .map(|a| a.residual[0].powi(2) + a.residual[1].powi(2))
+            .collect();
         squares.sort_by(f32::total_cmp);
         let mean = |part: &[f32]| (part.iter().sum::<f32>() / part.len().max(1) as f32).sqrt();
         let (residual_mm, core_residual_mm) = (mean(&squares), mean(&squares[..squares.len() / 2]));
-        Self { homography, seen, residual_mm, core_residual_mm, anchors }
+        Self {
+            homography,
+            seen,
+            residual_mm,
+            core_residual_mm,
+            anchors,
+        }
     }
 }
 
@@ -140,8 +148,10 @@ fn count_lines(
     let mut counted = anchors[k].residual;
     let mut kept = true;
     for axis in 0..2 {
-        let mut around: Vec<f32> =
-            near.iter().filter_map(|n| done[*n].map(|residual| residual[axis])).collect();
+        let mut around: Vec<f32> = near
+            .iter()
+            .filter_map(|n| done[*n].map(|residual| residual[axis]))
+            .collect();
         if around.is_empty() {
             continue;
         }
@@ -169,8 +179,12 @@ pub fn refine(ruling: &Ruling, map: &PageMap, period: Period) -> Fit {
                 && px.x < ruling.width as f32
                 && px.y < ruling.height as f32;
             on_page += usize::from(inside);
-            let (true, Some(dx)) = (inside, profiles.offset(0, center)) else { continue };
-            let Some(dy) = profiles.offset(1, center) else { continue };
+            let (true, Some(dx)) = (inside, profiles.offset(0, center)) else {
+                continue;
+            };
+            let Some(dy) = profiles.offset(1, center) else {
+                continue;
+            };
             anchors.push(Anchor {
                 paper: [f64::from(center.x - dx), f64::from(center.y - dy)],
                 px: [f64::from(px.x), f64::from(px.y)],
@@ -211,8 +225,16 @@ impl Profiles {
         let width_mm = (high(|p| p.x) - left_mm).clamp(1.0, SIDE_MM_MAX);
         let height_mm = (high(|p| p.y) - top_mm).clamp(1.0, SIDE_MM_MAX);
         let axis = |along: f32, across: f32| {
-            let (bins, bands) = ((along / BIN_MM) as usize + 1, (across / BAND_MM) as usize + 1);
-            (bins, bands, vec![0f32; bins * bands], vec![0f32; bins * bands])
+            let (bins, bands) = (
+                (along / BIN_MM) as usize + 1,
+                (across / BAND_MM) as usize + 1,
+            );
+            (
+                bins,
+                bands,
+                vec![0f32; bins * bands],
+                vec![0f32; bins * bands],
+            )
         };
         let mut parts = [axis(width_mm, height_mm), axis(height_mm, width_mm)];
         for y in 0..ruling.height {
@@ -243,11 +265,20 @@ impl Profiles {
             }
         }
         let axes = parts.map(|(bins, bands, sums, counts)| Axis::of(bins, bands, &sums, &counts));
-        Self { left_mm, top_mm, width_mm, height_mm, axes }
+        Self {
+            left_mm,
+            top_mm,
+            width_mm,
+            height_mm,
+            axes,
+        }
     }
 
     fn cell_counts(&self) -> (usize, usize) {
-        ((self.width_mm / CELL_MM) as usize, (self.height_mm / CELL_MM) as usize)
+        (
+            (self.width_mm / CELL_MM) as usize,
+            (self.height_mm / CELL_MM) as usize,
+        )
     }
 
     fn center(&self, column: usize, row: usize) -> Point<InPaper> {
@@ -273,7 +304,11 @@ impl Axis {
         for band in 0..bands {
             let mean = |k: usize| {
                 let at = band * bins + k;
-                if counts[at] > 0.0 { sums[at] / counts[at] } else { f32::NAN }
+                if counts[at] > 0.0 {
+                    sums[at] / counts[at]
+                } else {
+                    f32::NAN
+                }
             };
             let line: Vec<f32> = (0..bins).map(mean).collect();
             for k in 0..bins {
@@ -287,7 +322,11 @@ impl Axis {
                 }
             }
         }
-        Self { bins, bands, sums: out }
+        Self {
+            bins,
+            bands,
+            sums: out,
+        }
     }
 
     fn offset(&self, along: f32, across: f32, origin: f32) -> Option<f32> {
@@ -306,8 +345,10 @@ impl Axis {
         };
         let size = |w: [f32; 2]| w[0].hypot(w[1]);
         let tones: Vec<[f32; 2]> = (1..=HARMONICS).map(|k| wave(k as f32)).collect();
-        let noise =
-            (2..=HARMONICS).map(|k| size(wave(k as f32 - 0.5))).sum::<f32>() / (HARMONICS - 1) as f32;
+        let noise = (2..=HARMONICS)
+            .map(|k| size(wave(k as f32 - 0.5)))
+            .sum::<f32>()
+            / (HARMONICS - 1) as f32;
         let comb = |off: f32| -> f32 {
             let turn = std::f32::consts::TAU * off / PERIOD_MM;
             (1..=HARMONICS)
@@ -376,7 +417,11 @@ fn robust(anchors: &mut [Anchor]) -> Option<Homography> {
         }
         let mut sorted = sizes.clone();
         let middle = sorted.len() / 2;
-        let reach = 4.0 * sorted.select_nth_unstable_by(middle, f32::total_cmp).1.max(0.03);
+        let reach = 4.0
+            * sorted
+                .select_nth_unstable_by(middle, f32::total_cmp)
+                .1
+                .max(0.03);
         for (weight, size) in weights.iter_mut().zip(&sizes) {
             let t = (size / reach).min(1.0);
             *weight = f64::from((1.0 - t * t).powi(2));
@@ -389,7 +434,10 @@ fn robust(anchors: &mut [Anchor]) -> Option<Homography> {
 /// Homography from paper to raster by weighted linear least squares (Hartley & Zisserman, 4.1).
 fn solve(anchors: &[Anchor], weights: &[f64]) -> Option<Homography> {
     // Both sides are shifted and scaled to about one, or the normal equations lose their digits.
-    let (paper, px) = (Frame::of(anchors, |a| a.paper), Frame::of(anchors, |a| a.px));
+    let (paper, px) = (
+        Frame::of(anchors, |a| a.paper),
+        Frame::of(anchors, |a| a.px),
+    );
     let mut normal = [[0.0f64; 9]; 8];
     for (anchor, weight) in anchors.iter().zip(weights) {
         let ([x, y], [u, v]) = (paper.apply(anchor.paper), px.apply(anchor.px));
@@ -408,7 +456,12 @@ fn solve(anchors: &[Anchor], weights: &[f64]) -> Option<Homography> {
     }
     let h = eliminate(normal)?;
     let inner = Homography::new([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], 1.0])?;
-    let whole = px.matrix()?.inverse().after(&inner).after(&paper.matrix()?).matrix();
+    let whole = px
+        .matrix()?
+        .inverse()
+        .after(&inner)
+        .after(&paper.matrix()?)
+        .matrix();
     Homography::new(whole.map(|v| v / whole[8]))
 }
 
@@ -425,11 +478,17 @@ impl Frame {
             .iter()
             .map(|a| (get(a)[0] - middle[0]).hypot(get(a)[1] - middle[1]))
             .sum::<f64>();
-        Self { middle, scale: n / spread.max(1e-9) }
+        Self {
+            middle,
+            scale: n / spread.max(1e-9),
+        }
     }
 
     fn apply(&self, p: [f64; 2]) -> [f64; 2] {
-        [(p[0] - self.middle[0]) * self.scale, (p[1] - self.middle[1]) * self.scale]
+        [
+            (p[0] - self.middle[0]) * self.scale,
+            (p[1] - self.middle[1]) * self.scale,
+        ]
     }
 
     fn matrix(&self) -> Option<Homography> {
@@ -440,8 +499,8 @@ impl Frame {
 
 fn eliminate(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
     for column in 0..8 {
-        let pivot = (column..8)
-            .max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()))?;
+        let pivot =
+            (column..8).max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()))?;
         if rows[pivot][column].abs() < 1e-12 {
             return None;
         }
@@ -463,7 +522,9 @@ impl Fit {
     /// The residuals, averaged around the nodes of a lattice that is `MESH_MM` wide.
     pub fn mesh(&self) -> Option<Mesh> {
         let bound = |k: usize, f: fn(f64, f64) -> f64, from: f64| {
-            self.anchors.iter().fold(from, |a, anchor| f(a, anchor.paper[k])) as f32
+            self.anchors
+                .iter()
+                .fold(from, |a, anchor| f(a, anchor.paper[k])) as f32
         };
         let (left, top) = (bound(0, f64::min, f64::MAX), bound(1, f64::min, f64::MAX));
         let (right, bottom) = (bound(0, f64::max, f64::MIN), bound(1, f64::max, f64::MIN));
@@ -477,7 +538,8 @@ impl Fit {
             let u = (anchor.paper[0] as f32 - left) / MESH_MM;
             let v = (anchor.paper[1] as f32 - top) / MESH_MM;
             for (node, sum) in sums.iter_mut().enumerate() {
-                let off = ((node % columns) as f32 - u).powi(2) + ((node / columns) as f32 - v).powi(2);
+                let off =
+                    ((node % columns) as f32 - u).powi(2) + ((node / columns) as f32 - v).powi(2);
                 if off < 9.0 {
                     let weight = (-off / 0.6).exp();
                     sum[0] += weight * anchor.residual[0];
@@ -487,7 +549,16 @@ impl Fit {
             }
         }
         // Where no line was seen the mesh fades to the plane.
-        let shift = sums.iter().map(|s| [s[0] / (s[2] + 0.05), s[1] / (s[2] + 0.05)]).collect();
-        Some(Mesh::new(Point::new(left, top), Mm(MESH_MM), columns, rows, shift))
+        let shift = sums
+            .iter()
+            .map(|s| [s[0] / (s[2] + 0.05), s[1] / (s[2] + 0.05)])
+            .collect();
+        Some(Mesh::new(
+            Point::new(left, top),
+            Mm(MESH_MM),
+            columns,
+            rows,
+            shift,
+        ))
     }
 }

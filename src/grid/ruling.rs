@@ -53,13 +53,23 @@ impl Ruling {
                 }
             }
         }
-        Self { width, height, dark, shrink }
+        Self {
+            width,
+            height,
+            dark,
+            shrink,
+        }
     }
 
     /// A ruling of the given darkness, for tests.
     #[cfg(test)]
     pub fn of_dark(width: usize, height: usize, dark: Vec<f32>) -> Self {
-        Self { width, height, dark, shrink: 1 }
+        Self {
+            width,
+            height,
+            dark,
+            shrink: 1,
+        }
     }
 
     /// A map to this raster's pixels as a map to the picture's.
@@ -95,7 +105,11 @@ impl Levels {
                 level.push(seen.select_nth_unstable_by(at, f32::total_cmp).1.max(8.0));
             }
         }
-        Self { columns, rows, level }
+        Self {
+            columns,
+            rows,
+            level,
+        }
     }
 
     fn at(&self, x: usize, y: usize) -> f32 {

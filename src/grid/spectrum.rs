@@ -30,7 +30,9 @@ impl Analyser {
         let turn = std::f32::consts::TAU / SIDE as f32;
         Self {
             fft: FftPlanner::new().plan_fft_forward(SIDE),
-            hann: (0..SIDE).map(|k| 0.5 - 0.5 * (turn * (k as f32 + 0.5)).cos()).collect(),
+            hann: (0..SIDE)
+                .map(|k| 0.5 - 0.5 * (turn * (k as f32 + 0.5)).cos())
+                .collect(),
         }
     }
 
@@ -59,7 +61,10 @@ impl Analyser {
         for column in bins.chunks_exact_mut(SIDE) {
             self.fft.process(column);
         }
-        Spectrum { bins, on_page: (rows * columns) as f32 / (SIDE * SIDE) as f32 }
+        Spectrum {
+            bins,
+            on_page: (rows * columns) as f32 / (SIDE * SIDE) as f32,
+        }
     }
 }
 
@@ -73,7 +78,10 @@ impl Spectrum {
     pub fn log_power(&self, frequency: [f32; 2]) -> f32 {
         let [x, y] = frequency.map(|f| (f * SIDE as f32).floor() as i64);
         let around = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
-        let most = around.map(|(x, y)| self.bin(x, y).norm_sqr()).into_iter().fold(0.0, f32::max);
+        let most = around
+            .map(|(x, y)| self.bin(x, y).norm_sqr())
+            .into_iter()
+            .fold(0.0, f32::max);
         most.max(1e-12).log10()
     }
 
@@ -96,7 +104,11 @@ impl Spectrum {
         let peak = |low: f32, top: f32, high: f32| {
             let (a, b, c) = (low.ln(), top.ln(), high.ln());
             let bend = a - 2.0 * b + c;
-            if bend < -1e-6 { (0.5 * (a - c) / bend).clamp(-0.6, 0.6) } else { 0.0 }
+            if bend < -1e-6 {
+                (0.5 * (a - c) / bend).clamp(-0.6, 0.6)
+            } else {
+                0.0
+            }
         };
         let top = power(px, py);
         let fx = px as f32 + peak(power(px - 1, py), top, power(px + 1, py));
@@ -139,10 +151,17 @@ mod tests {
             })
             .collect();
         let ruling = Ruling::of_dark(SIDE, SIDE, dark);
-        let tone = Analyser::new().spectrum(&ruling, 0, 0).tone([fx + 0.004, fy - 0.004], 2);
+        let tone = Analyser::new()
+            .spectrum(&ruling, 0, 0)
+            .tone([fx + 0.004, fy - 0.004], 2);
         assert!((tone.frequency[0] - fx).abs() < 2e-4, "{tone:?}");
         assert!((tone.frequency[1] - fy).abs() < 2e-4, "{tone:?}");
-        assert!((tone.phase - phase).rem_euclid(std::f32::consts::TAU).min(
-            (phase - tone.phase).rem_euclid(std::f32::consts::TAU)) < 0.1, "{tone:?}");
+        assert!(
+            (tone.phase - phase)
+                .rem_euclid(std::f32::consts::TAU)
+                .min((phase - tone.phase).rem_euclid(std::f32::consts::TAU))
+                < 0.1,
+            "{tone:?}"
+        );
     }
 }

@@ -56,19 +56,31 @@ pub fn search(ruling: &Ruling) -> Windows {
         .collect();
     let Some(seed) = elect(&votes, &pitches) else {
         let period = Period(PERIOD_MM);
-        return Windows { anchors: Vec::new(), seen: 0.0, period, strength: 0.0 };
+        return Windows {
+            anchors: Vec::new(),
+            seen: 0.0,
+            period,
+            strength: 0.0,
+        };
     };
     let all = places(ruling, HOP);
     let (anchors, period) = follow(ruling, &analyser, &all, &seed);
     let seen = anchors.len() as f32 / all.len() as f32;
-    Windows { anchors, seen, period, strength: seed.score }
+    Windows {
+        anchors,
+        seen,
+        period,
+        strength: seed.score,
+    }
 }
 
 fn pitches(ruling: &Ruling) -> Vec<f32> {
     let long = ruling.width.max(ruling.height) as f32;
     let (low, high) = (long / PAGE_MM.1, long / PAGE_MM.0);
     let count = ((high / low).ln() / PITCH_STEP) as usize;
-    (0..=count).map(|k| low * (PITCH_STEP * k as f32).exp()).collect()
+    (0..=count)
+        .map(|k| low * (PITCH_STEP * k as f32).exp())
+        .collect()
 }
 
 /// Corners of windows about `hop` apart that cover the raster.
@@ -81,7 +93,9 @@ fn places(ruling: &Ruling, hop: usize) -> Vec<(usize, usize)> {
     let (mut xs, mut ys) = (starts(ruling.width), starts(ruling.height));
     xs.dedup();
     ys.dedup();
-    ys.iter().flat_map(|y| xs.iter().map(move |x| (*x, *y))).collect()
+    ys.iter()
+        .flat_map(|y| xs.iter().map(move |x| (*x, *y)))
+        .collect()
 }
 
 /// One window's opinion.
@@ -110,7 +124,10 @@ fn vote(spectrum: &Spectrum, place: (usize, usize), pitches: &[f32]) -> Vote {
         .map(|k| median(rays.iter().map(|ray| ray[k]).collect()))
         .collect();
     let above = |ray: &[f32]| -> f32 {
-        ray.iter().zip(&whole).map(|(v, m)| (v - m).clamp(0.0, 2.0)).sum()
+        ray.iter()
+            .zip(&whole)
+            .map(|(v, m)| (v - m).clamp(0.0, 2.0))
+            .sum()
     };
     let strengths: Vec<f32> = rays.iter().map(|ray| above(ray)).collect();
     let angles = 2 * ANGLE_MAX_DEG as usize;
@@ -125,7 +142,12 @@ fn vote(spectrum: &Spectrum, place: (usize, usize), pitches: &[f32]) -> Vote {
         })
         .unwrap_or(ANGLE_MAX_DEG as usize);
     let (x, y) = (comb(&rays[best], pitches), comb(&rays[best + 90], pitches));
-    Vote { place, angle_rad: (best as f32 - ANGLE_MAX_DEG as f32).to_radians(), x, y }
+    Vote {
+        place,
+        angle_rad: (best as f32 - ANGLE_MAX_DEG as f32).to_radians(),
+        x,
+        y,
+    }
 }
 
 const RAY_STEPS: usize = 226;
@@ -183,7 +205,11 @@ fn elect(votes: &[Vote], pitches: &[f32]) -> Option<Seed> {
         .iter()
         .map(|vote| {
             let y = widest(&vote.y, spread / 2);
-            vote.x.iter().zip(&y).map(|(x, y)| x.min(*y) + 0.5 * x.max(*y)).collect()
+            vote.x
+                .iter()
+                .zip(&y)
+                .map(|(x, y)| x.min(*y) + 0.5 * x.max(*y))
+                .collect()
         })
         .collect();
     let wide: Vec<Vec<f32>> = pairs.iter().map(|pair| widest(pair, spread)).collect();
@@ -197,7 +223,10 @@ fn elect(votes: &[Vote], pitches: &[f32]) -> Option<Seed> {
     let y = (x.saturating_sub(half)..(x + half + 1).min(pitches.len()))
         .max_by(|a, b| vote.y[*a].total_cmp(&vote.y[*b]))?;
     let (sin, cos) = vote.angle_rad.sin_cos();
-    let (fx, fy) = (1.0 / (PERIOD_MM * pitches[x]), 1.0 / (PERIOD_MM * pitches[y]));
+    let (fx, fy) = (
+        1.0 / (PERIOD_MM * pitches[x]),
+        1.0 / (PERIOD_MM * pitches[y]),
+    );
     Some(Seed {
         place: vote.place,
         waves: [[fx * cos, fx * sin], [-fy * sin, fy * cos]],
@@ -237,7 +266,10 @@ fn follow(
     places: &[(usize, usize)],
     seed: &Seed,
 ) -> (Vec<Anchor>, Period) {
-    let mut walk = Walk { places: places.to_vec(), found: vec![None; places.len()] };
+    let mut walk = Walk {
+        places: places.to_vec(),
+        found: vec![None; places.len()],
+    };
     let at = |k: usize| analyser.spectrum(ruling, places[k].0, places[k].1);
     let Some(first) = (0..places.len()).min_by_key(|k| distance(places[*k], seed.place)) else {
         return (Vec::new(), Period(PERIOD_MM));
@@ -258,7 +290,9 @@ fn follow(
                 continue;
             }
             tried[next] += 1;
-            let Some((periods, waves)) = walk.predict(next) else { continue };
+            let Some((periods, waves)) = walk.predict(next) else {
+                continue;
+            };
             if let Some(read) = read(&at(next), periods, waves) {
                 queue.push(((read.sure * 1000.0) as u32, next));
                 walk.found[next] = Some(read);
@@ -335,11 +369,24 @@ impl Walk {
     /// 1 mm where most of the tones are that of 1 mm and its second.
     fn period(&self) -> Period {
         let (mut fine, mut all) = (0.0, 0.0);
-        for (k, tone) in self.found.iter().flatten().flat_map(|f| f.tones.iter().flatten()) {
+        for (k, tone) in self
+            .found
+            .iter()
+            .flatten()
+            .flat_map(|f| f.tones.iter().flatten())
+        {
             all += tone.amplitude;
-            fine += if k.is_multiple_of(5) { tone.amplitude } else { 0.0 };
+            fine += if k.is_multiple_of(5) {
+                tone.amplitude
+            } else {
+                0.0
+            };
         }
-        Period(if fine > FINE_SHARE * all { PERIOD_MM / 5.0 } else { PERIOD_MM })
+        Period(if fine > FINE_SHARE * all {
+            PERIOD_MM / 5.0
+        } else {
+            PERIOD_MM
+        })
     }
 
     fn anchors(&self) -> Vec<Anchor> {
@@ -347,9 +394,17 @@ impl Walk {
         let anchor = |(place, found): (&(usize, usize), &Option<Followed>)| {
             let paper = found.as_ref()?.periods.map(|p| f64::from(p * PERIOD_MM));
             let px = [place.0 as f64 + middle, place.1 as f64 + middle];
-            Some(Anchor { paper, px, residual: [0.0; 2] })
+            Some(Anchor {
+                paper,
+                px,
+                residual: [0.0; 2],
+            })
         };
-        self.places.iter().zip(&self.found).filter_map(anchor).collect()
+        self.places
+            .iter()
+            .zip(&self.found)
+            .filter_map(anchor)
+            .collect()
     }
 }
 
@@ -358,7 +413,12 @@ fn read(spectrum: &Spectrum, periods: [f32; 2], waves: [[f32; 2]; 2]) -> Option<
     if spectrum.on_page < 0.5 {
         return None;
     }
-    let mut out = Followed { periods, waves, tones: [Vec::new(), Vec::new()], sure: f32::INFINITY };
+    let mut out = Followed {
+        periods,
+        waves,
+        tones: [Vec::new(), Vec::new()],
+        sure: f32::INFINITY,
+    };
     for axis in 0..2 {
         let (wave, tones) = tones(spectrum, waves[axis])?;
         let (periods, agreement) = phase(&tones, periods[axis])?;
@@ -415,17 +475,15 @@ fn phase(tones: &[(usize, Tone)], predicted: f32) -> Option<(f32, f32)> {
     let total: f32 = tones.iter().map(|(_, tone)| weight(tone)).sum();
     let agreement = |periods: f32| -> f32 {
         let turn = std::f32::consts::TAU;
-        let cosines = tones.iter().map(|(k, tone)| {
-            weight(tone) * (turn * *k as f32 * periods - tone.phase).cos()
-        });
+        let cosines = tones
+            .iter()
+            .map(|(k, tone)| weight(tone) * (turn * *k as f32 * periods - tone.phase).cos());
         cosines.sum::<f32>() / total
     };
-    let best = (-100..=100)
-        .map(|k| k as f32 / 200.0)
-        .max_by(|a, b| {
-            let score = |off: f32| agreement(predicted + off) - 6.0 * off * off;
-            score(*a).total_cmp(&score(*b))
-        })?;
+    let best = (-100..=100).map(|k| k as f32 / 200.0).max_by(|a, b| {
+        let score = |off: f32| agreement(predicted + off) - 6.0 * off * off;
+        score(*a).total_cmp(&score(*b))
+    })?;
     let fine = (-10..=10)
         .map(|k| predicted + best + k as f32 / 2000.0)
         .max_by(|a, b| agreement(*a).total_cmp(&agreement(*b)))?;

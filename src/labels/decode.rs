@@ -31,7 +31,11 @@ pub enum DecodeError {
     #[error("{found} maps where {needed} are needed")]
     Maps { found: usize, needed: usize },
     #[error("map {map} has {found} channels, {needed} are needed")]
-    Channels { map: usize, found: usize, needed: usize },
+    Channels {
+        map: usize,
+        found: usize,
+        needed: usize,
+    },
 }
 
 /// All boxes with a score of at least `score_min`, the weaker of two overlapping ones removed.
@@ -56,18 +60,28 @@ pub fn decode(maps: &[RawMap], view: &View, score_min: f32) -> Result<Vec<Label>
             break;
         }
     }
-    Ok(kept.iter().map(|candidate| on_page(candidate, view)).collect())
+    Ok(kept
+        .iter()
+        .map(|candidate| on_page(candidate, view))
+        .collect())
 }
 
 fn check(maps: &[RawMap]) -> Result<(), DecodeError> {
     let needed = 2 * STRIDES_PX.len();
     if maps.len() != needed {
-        return Err(DecodeError::Maps { found: maps.len(), needed });
+        return Err(DecodeError::Maps {
+            found: maps.len(),
+            needed,
+        });
     }
     for (map, raw) in maps.iter().enumerate() {
         let needed = if map % 2 == 0 { 4 * BINS } else { CLASS_COUNT };
         if raw.channels != needed {
-            return Err(DecodeError::Channels { map, found: raw.channels, needed });
+            return Err(DecodeError::Channels {
+                map,
+                found: raw.channels,
+                needed,
+            });
         }
     }
     Ok(())
@@ -97,15 +111,28 @@ fn collect(
         let best = (0..CLASS_COUNT)
             .map(|class| (class, classes.data[class * plane + at]))
             .max_by(|a, b| a.1.total_cmp(&b.1));
-        let Some((class, logit)) = best.filter(|(_, logit)| *logit >= logit_min) else { continue };
-        let Some(class) = LabelClass::at(class) else { continue };
+        let Some((class, logit)) = best.filter(|(_, logit)| *logit >= logit_min) else {
+            continue;
+        };
+        let Some(class) = LabelClass::at(class) else {
+            continue;
+        };
         let distance = |side: usize| stride as f32 * mean_distance(sides, side, plane, at);
         let x = ((at % classes.width) as f32 + 0.5) * stride as f32 - 0.5;
         let y = ((at / classes.width) as f32 + 0.5) * stride as f32 - 0.5;
-        let bounds =
-            Bounds::new(x - distance(0), y - distance(1), x + distance(2), y + distance(3));
+        let bounds = Bounds::new(
+            x - distance(0),
+            y - distance(1),
+            x + distance(2),
+            y + distance(3),
+        );
         let leads = readings(classes, plane, at);
-        candidates.push(Candidate { class, score: sigmoid(logit), leads, bounds });
+        candidates.push(Candidate {
+            class,
+            score: sigmoid(logit),
+            leads,
+            bounds,
+        });
     }
 }
 
@@ -116,8 +143,11 @@ fn sigmoid(logit: f32) -> f32 {
 /// The likeliest lead names at a place.
 fn readings(classes: &RawMap, plane: usize, at: usize) -> [(Lead, f32); READINGS] {
     let score = |k: usize| sigmoid(classes.data[k * plane + at]);
-    let mut leads: Vec<(Lead, f32)> =
-        Lead::ALL.iter().enumerate().map(|(k, lead)| (*lead, score(k))).collect();
+    let mut leads: Vec<(Lead, f32)> = Lead::ALL
+        .iter()
+        .enumerate()
+        .map(|(k, lead)| (*lead, score(k)))
+        .collect();
     leads.sort_by(|a, b| b.1.total_cmp(&a.1));
     std::array::from_fn(|k| leads[k])
 }
@@ -136,10 +166,21 @@ fn mean_distance(sides: &RawMap, side: usize, plane: usize, at: usize) -> f32 {
 }
 
 fn on_page(candidate: &Candidate, view: &View) -> Label {
-    let Bounds { left, top, right, bottom, .. } = candidate.bounds;
+    let Bounds {
+        left,
+        top,
+        right,
+        bottom,
+        ..
+    } = candidate.bounds;
     let corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
         .map(|(x, y)| view.to_page(Point::new(x, y)));
-    Label { class: candidate.class, score: candidate.score, leads: candidate.leads, corners }
+    Label {
+        class: candidate.class,
+        score: candidate.score,
+        leads: candidate.leads,
+        corners,
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +190,12 @@ mod tests {
 
     fn empty(channels: usize, stride: usize) -> RawMap {
         let (width, height) = (1280 / stride, 960 / stride);
-        RawMap { channels, width, height, data: vec![-8.0; channels * width * height] }
+        RawMap {
+            channels,
+            width,
+            height,
+            data: vec![-8.0; channels * width * height],
+        }
     }
 
     fn maps() -> Vec<RawMap> {
@@ -200,6 +246,13 @@ mod tests {
         let mut maps = maps();
         maps[1].channels = 80;
         let error = decode(&maps, &view(), 0.25).unwrap_err();
-        assert_eq!(error, DecodeError::Channels { map: 1, found: 80, needed: CLASS_COUNT });
+        assert_eq!(
+            error,
+            DecodeError::Channels {
+                map: 1,
+                found: 80,
+                needed: CLASS_COUNT
+            }
+        );
     }
 }

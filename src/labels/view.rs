@@ -33,13 +33,22 @@ impl View {
         let (long, short) = (width.max(height), width.min(height));
         let scale = (CANVAS_PX.0 as f32 / long).min(CANVAS_PX.1 as f32 / short);
         let size = |side: f32| ((side * scale).round() as usize).max(1);
-        Self { turn, scale, width: size(width), height: size(height) }
+        Self {
+            turn,
+            scale,
+            width: size(width),
+            height: size(height),
+        }
     }
 
     /// Width and height of the canvas.
     pub fn canvas(&self) -> (usize, usize) {
         let (width, height) = self.turned();
-        if width >= height { CANVAS_PX } else { (CANVAS_PX.1, CANVAS_PX.0) }
+        if width >= height {
+            CANVAS_PX
+        } else {
+            (CANVAS_PX.1, CANVAS_PX.0)
+        }
     }
 
     fn turned(&self) -> (usize, usize) {
@@ -101,9 +110,16 @@ impl View {
 /// The picture at `width` x `height`, interleaved RGB.
 fn resize(image: &RawImage, width: usize, height: usize, scale: f32) -> Vec<u8> {
     let weights = |from: usize, to: usize| {
-        if scale < 1.0 { area_weights(from, to) } else { linear_weights(from, to) }
+        if scale < 1.0 {
+            area_weights(from, to)
+        } else {
+            linear_weights(from, to)
+        }
     };
-    let (columns, rows) = (weights(image.width(), width), weights(image.height(), height));
+    let (columns, rows) = (
+        weights(image.width(), width),
+        weights(image.height(), height),
+    );
     let mut out = vec![0u8; 3 * width * height];
     let mut line = vec![0f32; 3 * image.width()];
     for (y, row) in rows.iter().enumerate() {
@@ -145,7 +161,10 @@ fn area_weights(from: usize, to: usize) -> Vec<Weights> {
             let part = |pixel: usize| {
                 (end.min((pixel + 1) as f32) - start.max(pixel as f32)).max(0.0) / (end - start)
             };
-            Weights { first, weights: (first..last).map(part).collect() }
+            Weights {
+                first,
+                weights: (first..last).map(part).collect(),
+            }
         })
         .collect()
 }
@@ -157,7 +176,11 @@ fn linear_weights(from: usize, to: usize) -> Vec<Weights> {
             let at = ((k as f32 + 0.5) * step - 0.5).clamp(0.0, (from - 1) as f32);
             let first = (at as usize).min(from.saturating_sub(2));
             let share = at - first as f32;
-            let weights = if from == 1 { vec![1.0] } else { vec![1.0 - share, share] };
+            let weights = if from == 1 {
+                vec![1.0]
+            } else {
+                vec![1.0 - share, share]
+            };
             Weights { first, weights }
         })
         .collect()
@@ -169,7 +192,13 @@ mod tests {
 
     fn ramp(width: usize, height: usize) -> RawImage {
         let rgb = (0..width * height)
-            .flat_map(|k| [(k % width * 255 / width) as u8, (k / width * 255 / height) as u8, 7])
+            .flat_map(|k| {
+                [
+                    (k % width * 255 / width) as u8,
+                    (k / width * 255 / height) as u8,
+                    7,
+                ]
+            })
             .collect();
         RawImage::new(width, height, rgb).unwrap()
     }
@@ -185,7 +214,10 @@ mod tests {
                 let at = Point::<InPage>::new(width as f32 * 0.3, height as f32 * 0.6);
                 let seen = view.to_canvas(at);
                 let back = view.to_page(seen);
-                assert!(back.distance(at) < 0.01, "{turn:?}: {at:?} came back as {back:?}");
+                assert!(
+                    back.distance(at) < 0.01,
+                    "{turn:?}: {at:?} came back as {back:?}"
+                );
                 let index = seen.y.round() as usize * canvas_width + seen.x.round() as usize;
                 let red = f32::from(picture.data()[index]);
                 assert!((red - 255.0 * 0.3).abs() < 3.0, "{turn:?}: red {red}");

@@ -24,7 +24,11 @@ pub struct SeenLead {
 impl SeenLead {
     /// How much it resembles `lead`, next to what it resembles most: 0 to 1.
     fn likeness(&self, lead: Lead) -> f32 {
-        let own = self.leads.iter().find(|(l, _)| *l == lead).map_or(0.0, |(_, score)| *score);
+        let own = self
+            .leads
+            .iter()
+            .find(|(l, _)| *l == lead)
+            .map_or(0.0, |(_, score)| *score);
         own / self.leads[0].1.max(1e-6)
     }
 }
@@ -63,6 +67,10 @@ const SLOPE_MAX: f32 = 0.27;
 const SHEAR_MAX: f32 = 0.12;
 const MISSING_COST: f32 = 0.35;
 const CONTRADICTION_COST: f32 = 0.6;
+/// A strip's label stands at least this many rows off the matrix, and is at least this share as
+/// sure as the matrix' labels are.
+const STRIP_OFF_ROWS: f32 = 0.55;
+const STRIP_SCORE_SHARE: f32 = 0.6;
 /// Cells that must be seen: this share, and this many.
 const MATCHED_SHARE_MIN: f32 = 0.5;
 const MATCHED_MIN: usize = 4;
@@ -78,7 +86,10 @@ impl Lattice {
     pub fn locate(&self, at: Point<InPaper>) -> (f32, f32) {
         let (x, y) = (at.x - self.origin[0], at.y - self.origin[1]);
         let d = self.across[0] * self.down[1] - self.across[1] * self.down[0];
-        ((x * self.down[1] - y * self.down[0]) / d, (y * self.across[0] - x * self.across[1]) / d)
+        (
+            (x * self.down[1] - y * self.down[0]) / d,
+            (y * self.across[0] - x * self.across[1]) / d,
+        )
     }
 
     fn is_upright(&self) -> bool {
@@ -96,17 +107,25 @@ impl Lattice {
 
 /// The layout that fits best, of those called `only` where it is given.
 pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
-    let wanted = |layout: &&KnownLayout| {
-        only.is_none_or(|name| name.split('+').next() == Some(layout.name))
-    };
-    let mut fits: Vec<Fit> =
-        LAYOUTS.iter().filter(wanted).filter_map(|layout| fit_one(layout, seen)).collect();
+    let wanted =
+        |layout: &&KnownLayout| only.is_none_or(|name| name.split('+').next() == Some(layout.name));
+    let mut fits: Vec<Fit> = LAYOUTS
+        .iter()
+        .filter(wanted)
+        .filter_map(|layout| fit_one(layout, seen))
+        .collect();
     fits.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let best = fits.first().ok_or(LayoutError::NoLattice { found: seen.len() })?;
+    let best = fits
+        .first()
+        .ok_or(LayoutError::NoLattice { found: seen.len() })?;
     let cells = best.layout.cell_count();
     let needed = ((cells as f32 * MATCHED_SHARE_MIN).ceil() as usize).max(MATCHED_MIN);
     if best.matched < needed {
-        return Err(LayoutError::TooFew { layout: best.layout.name, found: best.matched, needed });
+        return Err(LayoutError::TooFew {
+            layout: best.layout.name,
+            found: best.matched,
+            needed,
+        });
     }
     if let Some(second) = fits.get(1)
         && best.score - second.score < MARGIN_MIN
@@ -138,7 +157,13 @@ fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
     }
     let (score, matched) = judge(layout, seen, &lattice);
     let strips = strips(layout, seen, &lattice);
-    Some(Fit { layout, lattice, strips, matched, score })
+    Some(Fit {
+        layout,
+        lattice,
+        strips,
+        matched,
+        score,
+    })
 }
 
 /// Every lattice through three labels (two, where there is one column).
@@ -168,8 +193,15 @@ fn for_each_lattice(
 fn through_two(a: &(SeenLead, (usize, usize)), b: &(SeenLead, (usize, usize))) -> Option<Lattice> {
     let rows = b.1.0 as f32 - a.1.0 as f32;
     let down = [(b.0.at.x - a.0.at.x) / rows, (b.0.at.y - a.0.at.y) / rows];
-    let origin = [a.0.at.x - a.1.0 as f32 * down[0], a.0.at.y - a.1.0 as f32 * down[1]];
-    let lattice = Lattice { origin, across: [down[1], -down[0]], down };
+    let origin = [
+        a.0.at.x - a.1.0 as f32 * down[0],
+        a.0.at.y - a.1.0 as f32 * down[1],
+    ];
+    let lattice = Lattice {
+        origin,
+        across: [down[1], -down[0]],
+        down,
+    };
     (rows != 0.0 && lattice.is_upright()).then_some(lattice)
 }
 
@@ -207,12 +239,25 @@ fn solve(points: &[(Point<InPaper>, (usize, usize))]) -> Option<Lattice> {
             ((0..3).map(|j| minor(i, j) * sums[j][k]).sum::<f64>() / determinant) as f32
         })
     };
-    Some(Lattice { origin: part(0), across: part(1), down: part(2) })
+    Some(Lattice {
+        origin: part(0),
+        across: part(1),
+        down: part(2),
+    })
 }
 
-fn is_near(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>, cell: (usize, usize)) -> bool {
+fn is_near(
+    layout: &KnownLayout,
+    lattice: &Lattice,
+    at: Point<InPaper>,
+    cell: (usize, usize),
+) -> bool {
     let (column, row) = lattice.locate(at);
-    let sideways = if layout.column_count() == 1 { OFF_SIDEWAYS_ROWS } else { OFF_COLUMNS };
+    let sideways = if layout.column_count() == 1 {
+        OFF_SIDEWAYS_ROWS
+    } else {
+        OFF_COLUMNS
+    };
     (column - cell.1 as f32).abs() < sideways && (row - cell.0 as f32).abs() < OFF_ROWS
 }
 
@@ -274,30 +319,46 @@ fn refine(
     solve(&ghost).filter(Lattice::is_upright)
 }
 
-/// Labels in the first column, above or below the matrix, strongest first where two stand close.
+/// Labels in the first column, above or below the matrix, strongest first where two stand close or
+/// say the same. A header has words as well: a strip's name is as sure as the others'.
 fn strips(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> Vec<(Lead, f32)> {
     if layout.column_count() == 1 {
         return Vec::new();
     }
     let last = layout.rows.len() as f32 - 1.0;
+    let usual = usual_score(layout, seen, lattice);
     let mut found: Vec<(Lead, f32, f32)> = seen
         .iter()
         .filter_map(|label| {
             let (column, row) = lattice.locate(label.at);
-            let outside = row > last + 0.45 || row < -0.6;
-            let near = row < last + 5.5 && row > -3.5;
-            (column.abs() < 0.2 && outside && near).then_some((strip_lead(label), row, label.score))
+            let below = row > last + STRIP_OFF_ROWS && row < last + 5.5;
+            let above = row < -STRIP_OFF_ROWS && row > -3.5;
+            let needed = if above { 1.0 } else { STRIP_SCORE_SHARE } * usual;
+            let is_strip = column.abs() < OFF_COLUMNS && (below || above) && label.score >= needed;
+            is_strip.then_some((strip_lead(label), row, label.score))
         })
         .collect();
     found.sort_by(|a, b| b.2.total_cmp(&a.2));
     let mut strips: Vec<(Lead, f32)> = Vec::new();
     for (lead, row, _) in found {
-        if strips.len() < 3 && strips.iter().all(|(_, other)| (row - other).abs() > 0.4) {
+        let is_new = |other: &(Lead, f32)| (row - other.1).abs() > 0.4 && lead != other.0;
+        if strips.len() < 3 && strips.iter().all(is_new) {
             strips.push((lead, row));
         }
     }
     strips.sort_by(|a, b| a.1.total_cmp(&b.1));
     strips
+}
+
+/// Median score of the labels that stand in the matrix.
+fn usual_score(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> f32 {
+    let mut scores: Vec<f32> = seen
+        .iter()
+        .filter(|label| is_within(layout, lattice, label.at))
+        .map(|label| label.score)
+        .collect();
+    scores.sort_by(f32::total_cmp);
+    scores.get(scores.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// What a strip's label says: machines print II, V1 and V5 far more often than others.
@@ -309,7 +370,10 @@ fn strip_lead(label: &SeenLead) -> Lead {
         Lead::V2 | Lead::V3 | Lead::V4 | Lead::V6 | Lead::V7 | Lead::V8 | Lead::V9 => 0.4,
         Lead::V3R | Lead::V4R | Lead::V5R => 0.4,
     };
-    let best = label.leads.iter().max_by(|a, b| (a.1 * usual(a.0)).total_cmp(&(b.1 * usual(b.0))));
+    let best = label
+        .leads
+        .iter()
+        .max_by(|a, b| (a.1 * usual(a.0)).total_cmp(&(b.1 * usual(b.0))));
     best.map_or(Lead::II, |(lead, _)| *lead)
 }
 
@@ -321,7 +385,11 @@ mod tests {
     fn read(lead: Lead, x: f32, y: f32) -> SeenLead {
         let mut leads = [(lead, 0.0); READINGS];
         leads[0].1 = 0.8;
-        SeenLead { leads, at: Point::new(x, y), score: 0.8 }
+        SeenLead {
+            leads,
+            at: Point::new(x, y),
+            score: 0.8,
+        }
     }
 
     fn labels(name: &str, lattice: Lattice) -> Vec<SeenLead> {
@@ -337,7 +405,11 @@ mod tests {
     }
 
     fn lattice(pitch: f32, row: f32) -> Lattice {
-        Lattice { origin: [20.0, 60.0], across: [pitch, 0.8], down: [-0.3, row] }
+        Lattice {
+            origin: [20.0, 60.0],
+            across: [pitch, 0.8],
+            down: [-0.3, row],
+        }
     }
 
     fn check(name: &str, seen: &[SeenLead]) {
@@ -389,9 +461,15 @@ mod tests {
 
     #[test]
     fn half_a_page_of_either_format_is_refused() {
-        let seen: Vec<_> = labels("3x4", lattice(62.5, 30.0)).into_iter().take(4).collect();
+        let seen: Vec<_> = labels("3x4", lattice(62.5, 30.0))
+            .into_iter()
+            .take(4)
+            .collect();
         assert!(matches!(fit(&seen, None), Err(LayoutError::TooFew { .. })));
-        assert!(matches!(fit(&[], None), Err(LayoutError::NoLattice { found: 0 })));
+        assert!(matches!(
+            fit(&[], None),
+            Err(LayoutError::NoLattice { found: 0 })
+        ));
     }
 
     #[test]

@@ -25,7 +25,10 @@ impl KnownLayout {
     /// Row and column of `lead`, where the layout has it.
     pub fn cell(&self, lead: Lead) -> Option<(usize, usize)> {
         self.rows.iter().enumerate().find_map(|(row, leads)| {
-            leads.iter().position(|l| *l == lead).map(|column| (row, column))
+            leads
+                .iter()
+                .position(|l| *l == lead)
+                .map(|column| (row, column))
         })
     }
 }
@@ -44,14 +47,25 @@ pub const LAYOUTS: [KnownLayout; 12] = [
     // -aVR | III | V3 | V6
     KnownLayout {
         name: "3x4 Cabrera",
-        rows: &[&[Avl, II, V1, V4], &[I, Avf, V2, V5], &[MinusAvr, III, V3, V6]],
+        rows: &[
+            &[Avl, II, V1, V4],
+            &[I, Avf, V2, V5],
+            &[MinusAvr, III, V3, V6],
+        ],
     },
     // I   | V1
     // ... | ...
     // aVF | V6
     KnownLayout {
         name: "6x2",
-        rows: &[&[I, V1], &[II, V2], &[III, V3], &[Avr, V4], &[Avl, V5], &[Avf, V6]],
+        rows: &[
+            &[I, V1],
+            &[II, V2],
+            &[III, V3],
+            &[Avr, V4],
+            &[Avl, V5],
+            &[Avf, V6],
+        ],
     },
     // aVL  | V1
     // I    | V2
@@ -61,12 +75,26 @@ pub const LAYOUTS: [KnownLayout; 12] = [
     // III  | V6
     KnownLayout {
         name: "6x2 Cabrera",
-        rows: &[&[Avl, V1], &[I, V2], &[MinusAvr, V3], &[II, V4], &[Avf, V5], &[III, V6]],
+        rows: &[
+            &[Avl, V1],
+            &[I, V2],
+            &[MinusAvr, V3],
+            &[II, V4],
+            &[Avf, V5],
+            &[III, V6],
+        ],
     },
     // As above, for machines that print aVR upright in Cabrera's place.
     KnownLayout {
         name: "6x2 Cabrera aVR",
-        rows: &[&[Avl, V1], &[I, V2], &[Avr, V3], &[II, V4], &[Avf, V5], &[III, V6]],
+        rows: &[
+            &[Avl, V1],
+            &[I, V2],
+            &[Avr, V3],
+            &[II, V4],
+            &[Avf, V5],
+            &[III, V6],
+        ],
     },
     // I
     // ...
@@ -74,33 +102,70 @@ pub const LAYOUTS: [KnownLayout; 12] = [
     KnownLayout {
         name: "12x1",
         rows: &[
-            &[I], &[II], &[III], &[Avr], &[Avl], &[Avf], &[V1], &[V2], &[V3], &[V4], &[V5], &[V6],
+            &[I],
+            &[II],
+            &[III],
+            &[Avr],
+            &[Avl],
+            &[Avf],
+            &[V1],
+            &[V2],
+            &[V3],
+            &[V4],
+            &[V5],
+            &[V6],
         ],
     },
     // aVL, I, -aVR, II, aVF, III, V1 ... V6
     KnownLayout {
         name: "12x1 Cabrera",
         rows: &[
-            &[Avl], &[I], &[MinusAvr], &[II], &[Avf], &[III],
-            &[V1], &[V2], &[V3], &[V4], &[V5], &[V6],
+            &[Avl],
+            &[I],
+            &[MinusAvr],
+            &[II],
+            &[Avf],
+            &[III],
+            &[V1],
+            &[V2],
+            &[V3],
+            &[V4],
+            &[V5],
+            &[V6],
         ],
     },
     // I ... aVF, the chest leads on another page
-    KnownLayout { name: "6x1 limb", rows: &[&[I], &[II], &[III], &[Avr], &[Avl], &[Avf]] },
+    KnownLayout {
+        name: "6x1 limb",
+        rows: &[&[I], &[II], &[III], &[Avr], &[Avl], &[Avf]],
+    },
     // V1 ... V6, the limb leads on another page
-    KnownLayout { name: "6x1 chest", rows: &[&[V1], &[V2], &[V3], &[V4], &[V5], &[V6]] },
+    KnownLayout {
+        name: "6x1 chest",
+        rows: &[&[V1], &[V2], &[V3], &[V4], &[V5], &[V6]],
+    },
     // I   | aVL | V3
     // II  | aVF | V4
     // III | V1  | V5
     // aVR | V2  | V6
     KnownLayout {
         name: "4x3",
-        rows: &[&[I, Avl, V3], &[II, Avf, V4], &[III, V1, V5], &[Avr, V2, V6]],
+        rows: &[
+            &[I, Avl, V3],
+            &[II, Avf, V4],
+            &[III, V1, V5],
+            &[Avr, V2, V6],
+        ],
     },
     // I | II | III, each row a group
     KnownLayout {
         name: "4x3 by rows",
-        rows: &[&[I, II, III], &[Avr, Avl, Avf], &[V1, V2, V3], &[V4, V5, V6]],
+        rows: &[
+            &[I, II, III],
+            &[Avr, Avl, Avf],
+            &[V1, V2, V3],
+            &[V4, V5, V6],
+        ],
     },
     // I  | II | III | aVR
     // aVL| aVF| V1  | V2
@@ -118,7 +183,12 @@ mod tests {
     #[test]
     fn every_layout_is_a_full_matrix_of_different_leads() {
         for layout in &LAYOUTS {
-            assert!(layout.rows.iter().all(|row| row.len() == layout.column_count()));
+            assert!(
+                layout
+                    .rows
+                    .iter()
+                    .all(|row| row.len() == layout.column_count())
+            );
             let mut leads: Vec<_> = layout.rows.iter().flat_map(|row| row.iter()).collect();
             leads.sort();
             leads.dedup();

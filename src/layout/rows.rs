@@ -48,7 +48,9 @@ pub fn find_rows(
 ) -> Result<Layout, LayoutError> {
     let columns = fit.layout.column_count();
     let labels = row_labels(fit);
-    let width = if columns > 1 { columns as f32 } else {
+    let width = if columns > 1 {
+        columns as f32
+    } else {
         SINGLE_WIDTH_MM / fit.lattice.across[0].hypot(fit.lattice.across[1])
     };
     let pitch = fit.lattice.down[0].hypot(fit.lattice.down[1]);
@@ -107,9 +109,14 @@ pub fn find_rows(
 /// The labels' rows on the lattice, from the top, and what stands there.
 fn row_labels(fit: &Fit) -> Vec<(f32, RowKind)> {
     let panels = fit.layout.rows.iter().enumerate();
-    let mut rows: Vec<(f32, RowKind)> =
-        panels.map(|(row, leads)| (row as f32, RowKind::Panels(leads.to_vec()))).collect();
-    rows.extend(fit.strips.iter().map(|(lead, row)| (*row, RowKind::Strip(*lead))));
+    let mut rows: Vec<(f32, RowKind)> = panels
+        .map(|(row, leads)| (row as f32, RowKind::Panels(leads.to_vec())))
+        .collect();
+    rows.extend(
+        fit.strips
+            .iter()
+            .map(|(lead, row)| (*row, RowKind::Strip(*lead))),
+    );
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     rows
 }
@@ -121,13 +128,7 @@ struct Profile {
 }
 
 impl Profile {
-    fn of(
-        image: &RawImage,
-        map: &PageMap,
-        lattice: &Lattice,
-        row: f32,
-        width: f32,
-    ) -> Self {
+    fn of(image: &RawImage, map: &PageMap, lattice: &Lattice, row: f32, width: f32) -> Self {
         let across = lattice.across[0].hypot(lattice.across[1]);
         let pitch = lattice.down[0].hypot(lattice.down[1]);
         let columns = (width * across / ALONG_MM) as usize;
@@ -153,7 +154,9 @@ impl Profile {
         for first in (0..self.columns).step_by(block) {
             let last = (first + block).min(self.columns);
             let mut values: Vec<f32> = (0..lines)
-                .flat_map(|line| &self.dark[line * self.columns + first..line * self.columns + last])
+                .flat_map(|line| {
+                    &self.dark[line * self.columns + first..line * self.columns + last]
+                })
                 .copied()
                 .filter(|value| !value.is_nan())
                 .collect();
@@ -164,8 +167,13 @@ impl Profile {
                 values.select_nth_unstable_by(at, f32::total_cmp).1.max(8.0)
             };
             for line in 0..lines {
-                for value in &mut self.dark[line * self.columns + first..line * self.columns + last] {
-                    *value = if value.is_nan() { 0.0 } else { (1.0 - *value / paper).max(0.0) };
+                for value in &mut self.dark[line * self.columns + first..line * self.columns + last]
+                {
+                    *value = if value.is_nan() {
+                        0.0
+                    } else {
+                        (1.0 - *value / paper).max(0.0)
+                    };
                 }
             }
         }
@@ -181,7 +189,9 @@ impl Profile {
         };
         let share: Vec<f32> = (0..lines)
             .map(|line| {
-                (0..self.columns).filter(|column| ink(line, *column)).count() as f32
+                (0..self.columns)
+                    .filter(|column| ink(line, *column))
+                    .count() as f32
                     / self.columns as f32
             })
             .collect();
@@ -204,9 +214,8 @@ impl Profile {
 fn brightness(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> f32 {
     let px = map.to_page(at);
     let (x, y) = (px.x.round(), px.y.round());
-    let inside = x >= 1.0 && y >= 1.0
-        && x < image.width() as f32 - 1.0
-        && y < image.height() as f32 - 1.0;
+    let inside =
+        x >= 1.0 && y >= 1.0 && x < image.width() as f32 - 1.0 && y < image.height() as f32 - 1.0;
     if !inside {
         return f32::NAN;
     }
@@ -218,7 +227,11 @@ fn brightness(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> f32 {
 }
 
 fn ink_threshold(profiles: &[Profile]) -> f32 {
-    let mut all: Vec<f32> = profiles.iter().flat_map(|p| p.dark.iter().step_by(3)).copied().collect();
+    let mut all: Vec<f32> = profiles
+        .iter()
+        .flat_map(|p| p.dark.iter().step_by(3))
+        .copied()
+        .collect();
     if all.is_empty() {
         return 1.0;
     }
@@ -236,7 +249,11 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
             .iter()
             .map(|counts| {
                 let around = (line - spread).max(0)..=(line + spread).min(lines as isize - 1);
-                around.map(|l| counts[l as usize]).fold(0.0, f32::max).min(0.6).sqrt()
+                around
+                    .map(|l| counts[l as usize])
+                    .fold(0.0, f32::max)
+                    .min(0.6)
+                    .sqrt()
             })
             .sum::<f32>()
             / counted.len() as f32
@@ -257,7 +274,12 @@ fn own_distance(counts: &[f32], common: f32, step: f32) -> f32 {
     let line = |l: isize| (l - reach) as f32 * step;
     (0..counts.len() as isize)
         .filter(|l| (line(*l) - common).abs() <= OWN_ROWS)
-        .map(|l| (l, counts[l as usize] * (1.0 - 0.3 * (line(l) - common).abs() / OWN_ROWS)))
+        .map(|l| {
+            (
+                l,
+                counts[l as usize] * (1.0 - 0.3 * (line(l) - common).abs() / OWN_ROWS),
+            )
+        })
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .filter(|(_, count)| *count > 0.02)
         .map_or(common, |(l, _)| line(l))

@@ -46,22 +46,34 @@ impl ModelFile {
         let onnx = read_bounded(&folder.join(format!("{name}.onnx")), MODEL_BYTES_MAX)?;
         let path = folder.join(format!("{name}.toml"));
         let card = String::from_utf8(read_bounded(&path, CARD_BYTES_MAX)?).map_err(|_| {
-            ModelError::Card { model: name, reason: "it is not UTF-8 text".to_owned() }
+            ModelError::Card {
+                model: name,
+                reason: "it is not UTF-8 text".to_owned(),
+            }
         })?;
-        Ok(Self { onnx: onnx.into(), card: card.into() })
+        Ok(Self {
+            onnx: onnx.into(),
+            card: card.into(),
+        })
     }
 
     /// The card, after the file was found to be the one it describes.
     pub fn check(&self, model: &'static str) -> Result<Card, ModelError> {
-        let card: Card = toml::from_str(&self.card)
-            .map_err(|error| ModelError::Card { model, reason: error.message().to_owned() })?;
+        let card: Card = toml::from_str(&self.card).map_err(|error| ModelError::Card {
+            model,
+            reason: error.message().to_owned(),
+        })?;
         if card.name != model {
             let reason = format!("it is the card of {:?}", card.name);
             return Err(ModelError::Card { model, reason });
         }
         let found = hexadecimal(&Sha256::digest(&self.onnx));
         if found != card.sha256 {
-            return Err(ModelError::Hash { model, found, needed: card.sha256 });
+            return Err(ModelError::Hash {
+                model,
+                found,
+                needed: card.sha256,
+            });
         }
         Ok(card)
     }
@@ -73,10 +85,17 @@ fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ModelError> {
         reason: error.to_string(),
     };
     let mut bytes = Vec::new();
-    File::open(path).map_err(error)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(error)?;
+    File::open(path)
+        .map_err(error)?
+        .take(bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(error)?;
     if bytes.len() as u64 > bytes_max {
         let reason = format!("it is longer than {bytes_max} bytes");
-        return Err(ModelError::File { path: path.to_owned(), reason });
+        return Err(ModelError::File {
+            path: path.to_owned(),
+            reason,
+        });
     }
     Ok(bytes)
 }

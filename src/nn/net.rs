@@ -58,19 +58,33 @@ impl Net {
             // The file may spell out sizes; ours come from the picture.
             .with_ignore_value_info(true)
             .model_for_read(&mut Cursor::new(&*file.onnx))
-            .map_err(|error| ModelError::Graph { model: name, reason: format!("{error:#}") })?;
+            .map_err(|error| ModelError::Graph {
+                model: name,
+                reason: format!("{error:#}"),
+            })?;
         check_input(name, &graph)?;
         let found: Vec<String> = output_names(&graph);
         let mut positions = Vec::new();
         for output in wanted {
             let Some(at) = found.iter().position(|name| name == output) else {
                 let (found, needed) = (found.join(" "), (*output).to_owned());
-                return Err(ModelError::Outputs { model: name, found, needed });
+                return Err(ModelError::Outputs {
+                    model: name,
+                    found,
+                    needed,
+                });
             };
             positions.push(at);
         }
         let plans = Mutex::new(Plans::default());
-        Ok(Self { name, card, graph, positions, plans_max, plans })
+        Ok(Self {
+            name,
+            card,
+            graph,
+            positions,
+            plans_max,
+            plans,
+        })
     }
 
     pub fn card(&self) -> &Card {
@@ -79,17 +93,27 @@ impl Net {
 
     /// Channels, height and width of the wanted outputs for a picture of the card's size.
     pub fn output_shapes(&self) -> Result<Vec<[usize; 3]>, ModelError> {
-        let error = |reason| ModelError::Graph { model: self.name, reason };
+        let error = |reason| ModelError::Graph {
+            model: self.name,
+            reason,
+        };
         let [_, _, height, width] = self.card.input;
         if height == 0 || width == 0 || height % 32 != 0 || width % 32 != 0 {
             let reason = format!("sides of {height} x {width} are no multiples of 32");
-            return Err(ModelError::Card { model: self.name, reason });
+            return Err(ModelError::Card {
+                model: self.name,
+                reason,
+            });
         }
-        let plan = self.plan([height, width]).map_err(|failure| error(failure.reason))?;
+        let plan = self
+            .plan([height, width])
+            .map_err(|failure| error(failure.reason))?;
         let model = plan.runnable.model();
         let mut shapes = Vec::new();
         for position in &self.positions {
-            let fact = model.output_fact(*position).map_err(|e| error(format!("{e:#}")))?;
+            let fact = model
+                .output_fact(*position)
+                .map_err(|e| error(format!("{e:#}")))?;
             let shape = fact.shape.as_concrete();
             let Some(&[1, channels, height, width]) = shape else {
                 return Err(error(format!("an output of shape {:?}", fact.shape)));
@@ -108,7 +132,9 @@ impl Net {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = match plans.recent.iter().position(|plan| plan.size == size) {
             Some(at) => plans.recent.remove(at),
-            None => self.prepare(size, &mut plans.packed).map_err(|e| self.error(&e))?,
+            None => self
+                .prepare(size, &mut plans.packed)
+                .map_err(|e| self.error(&e))?,
         };
         if plans.recent.len() == self.plans_max {
             plans.recent.remove(0);
@@ -119,22 +145,36 @@ impl Net {
 
     fn prepare(&self, size: [usize; 2], packed: &mut PackedWeights) -> TractResult<Plan> {
         let fact = u8::fact([1, 3, size[0], size[1]]);
-        let mut model = self.graph.clone().with_input_fact(0, fact.into())?.into_typed()?;
+        let mut model = self
+            .graph
+            .clone()
+            .with_input_fact(0, fact.into())?
+            .into_typed()?;
         model.prop_consts()?;
         let work = replace_convolutions(&mut model, packed)?;
         model.declutter()?;
         replace_upsampling(&mut model)?;
         model.optimize()?;
-        Ok(Plan { size, runnable: model.into_runnable()?, work })
+        Ok(Plan {
+            size,
+            runnable: model.into_runnable()?,
+            work,
+        })
     }
 
     fn error(&self, error: &TractError) -> NetError {
-        NetError { net: self.name, reason: format!("{error:#}") }
+        NetError {
+            net: self.name,
+            reason: format!("{error:#}"),
+        }
     }
 
     /// A place to run the net in, for one thread.
     pub fn desk(&self) -> Desk<'_> {
-        Desk { net: self, current: None }
+        Desk {
+            net: self,
+            current: None,
+        }
     }
 }
 
@@ -149,7 +189,11 @@ impl Desk<'_> {
     pub fn run(&mut self, picture: &Picture) -> Result<(Vec<RawMap>, u64), NetError> {
         let net = self.net;
         let size = [picture.height(), picture.width()];
-        if self.current.as_ref().is_none_or(|(plan, _)| plan.size != size) {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|(plan, _)| plan.size != size)
+        {
             self.current = None;
             let plan = net.plan(size)?;
             let state = plan.runnable.spawn().map_err(|error| net.error(&error))?;
@@ -175,7 +219,12 @@ fn run(
             bail!("an output of shape {:?}", output.shape())
         };
         let data = output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-        Ok(RawMap { channels, height, width, data })
+        Ok(RawMap {
+            channels,
+            height,
+            width,
+            data,
+        })
     };
     positions.iter().map(map).collect()
 }
@@ -184,9 +233,17 @@ fn run(
 fn check_input(name: &'static str, graph: &InferenceModel) -> Result<(), ModelError> {
     let error = |found: String| ModelError::Input { model: name, found };
     let inputs = graph.input_outlets().map_err(|e| error(format!("{e:#}")))?;
-    let &[input] = inputs else { return Err(error(format!("{} inputs", inputs.len()))) };
-    let fact = graph.outlet_fact(input).map_err(|e| error(format!("{e:#}")))?;
-    let channels = fact.shape.dim(1).and_then(|dim| dim.concretize()).and_then(|d| d.to_i64().ok());
+    let &[input] = inputs else {
+        return Err(error(format!("{} inputs", inputs.len())));
+    };
+    let fact = graph
+        .outlet_fact(input)
+        .map_err(|e| error(format!("{e:#}")))?;
+    let channels = fact
+        .shape
+        .dim(1)
+        .and_then(|dim| dim.concretize())
+        .and_then(|d| d.to_i64().ok());
     let bytes = fact.datum_type.concretize() == Some(u8::datum_type());
     if !bytes || channels != Some(3) {
         return Err(error(format!("{fact:?}")));

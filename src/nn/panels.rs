@@ -151,7 +151,9 @@ impl<'a> Rows<'a> {
         let start = y % self.ring_rows * self.row_bytes;
         let row = &mut self.ring[start..start + self.row_bytes];
         row.fill(self.bytes.zero);
-        let Some(y) = y.checked_sub(self.geometry.pad_before[0]).filter(|y| *y < self.size[0])
+        let Some(y) = y
+            .checked_sub(self.geometry.pad_before[0])
+            .filter(|y| *y < self.size[0])
         else {
             return;
         };
@@ -210,8 +212,10 @@ impl<'a> Rows<'a> {
     fn fill_inside<const BLOCK: usize>(&self, panel: &mut [u8], first: usize) {
         let (y, x) = (first / self.output_width, first % self.output_width);
         let (blocks, _) = panel.as_chunks_mut::<BLOCK>();
-        for (tap, blocks) in
-            blocks.chunks_exact_mut(self.offsets.len()).take(self.geometry.kernel[0]).enumerate()
+        for (tap, blocks) in blocks
+            .chunks_exact_mut(self.offsets.len())
+            .take(self.geometry.kernel[0])
+            .enumerate()
         {
             let row = &self.row(y * self.geometry.stride[0] + tap)[x * self.layout.depth..];
             for (block, offset) in blocks.iter_mut().zip(&self.offsets) {
@@ -229,8 +233,10 @@ impl<'a> Rows<'a> {
             for offset in &self.offsets {
                 let mut lane = 0;
                 while lane < self.layout.lanes && first + lane < self.output_pixels {
-                    let (y, x) =
-                        ((first + lane) / self.output_width, (first + lane) % self.output_width);
+                    let (y, x) = (
+                        (first + lane) / self.output_width,
+                        (first + lane) % self.output_width,
+                    );
                     let row = self.row(y * self.geometry.stride[0] + tap);
                     let from = offset + x * depth;
                     let to = at + lane * depth;

@@ -38,7 +38,9 @@ pub fn replace_convolutions(
     let mut work = Work::default();
     for id in model.eval_order()? {
         let node = model.node(id).clone();
-        let Some(convolution) = node.op_as::<Conv>() else { continue };
+        let Some(convolution) = node.op_as::<Conv>() else {
+            continue;
+        };
         work.macs += macs(convolution, &node)?;
         let Some(own) = own_convolution(model, &node, convolution, packed)? else {
             work.stock_count += 1;
@@ -56,7 +58,9 @@ pub fn replace_convolutions(
 pub fn replace_upsampling(model: &mut TypedModel) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id).clone();
-        let Some(stock) = node.op_as::<NearestUpsample>() else { continue };
+        let Some(stock) = node.op_as::<NearestUpsample>() else {
+            continue;
+        };
         let bytes = node.outputs[0].fact.datum_type.size_of() == 1;
         if bytes && matches!(*stock.scales, [1, 1, 2, 2]) {
             let own = Upsample2;
@@ -68,7 +72,11 @@ pub fn replace_upsampling(model: &mut TypedModel) -> TractResult<()> {
 }
 
 fn macs(convolution: &Conv, node: &TypedNode) -> TractResult<u64> {
-    let shape = node.outputs[0].fact.shape.as_concrete().context("a picture of known size")?;
+    let shape = node.outputs[0]
+        .fact
+        .shape
+        .as_concrete()
+        .context("a picture of known size")?;
     let spec = &convolution.pool_spec;
     let taps: usize = spec.kernel_shape.iter().product();
     let inputs = spec.input_channels / convolution.group.max(1);
@@ -91,30 +99,44 @@ impl Constants {
     fn read(model: &TypedModel, node: &TypedNode, channels: usize) -> TractResult<Option<Self>> {
         let mut inputs = Vec::new();
         for input in node.inputs.iter().skip(1) {
-            let Some(value) = model.outlet_fact(*input)?.konst.clone() else { return Ok(None) };
+            let Some(value) = model.outlet_fact(*input)?.konst.clone() else {
+                return Ok(None);
+            };
             inputs.push(value);
         }
-        let [weights, biases, input_zero, input_scale, weight_zeros, weight_scales, output_zero, output_scale] =
-            inputs.as_slice()
+        let [
+            weights,
+            biases,
+            input_zero,
+            input_scale,
+            weight_zeros,
+            weight_scales,
+            output_zero,
+            output_scale,
+        ] = inputs.as_slice()
         else {
             return Ok(None);
         };
         if weights.datum_type() != i8::datum_type() {
             return Ok(None);
         }
-        let (Some(input_zero), Some(output_zero)) =
-            (single(&numbers::<i32>(input_zero)?), single(&numbers::<i32>(output_zero)?))
-        else {
+        let (Some(input_zero), Some(output_zero)) = (
+            single(&numbers::<i32>(input_zero)?),
+            single(&numbers::<i32>(output_zero)?),
+        ) else {
             return Ok(None);
         };
-        let (Some(input_scale), Some(output_scale)) =
-            (single(&numbers::<f32>(input_scale)?), single(&numbers::<f32>(output_scale)?))
-        else {
+        let (Some(input_scale), Some(output_scale)) = (
+            single(&numbers::<f32>(input_scale)?),
+            single(&numbers::<f32>(output_scale)?),
+        ) else {
             return Ok(None);
         };
         let biases = per_channel(numbers::<i32>(biases)?, channels);
         let weight_scales = per_channel(numbers::<f32>(weight_scales)?, channels);
-        let (Some(biases), Some(weight_scales)) = (biases, weight_scales) else { return Ok(None) };
+        let (Some(biases), Some(weight_scales)) = (biases, weight_scales) else {
+            return Ok(None);
+        };
         if numbers::<i32>(weight_zeros)?.iter().any(|zero| *zero != 0) {
             return Ok(None);
         }
@@ -138,7 +160,11 @@ impl Constants {
 }
 
 fn numbers<T: Datum + Copy>(tensor: &Tensor) -> TractResult<Vec<T>> {
-    Ok(tensor.cast_to::<T>()?.try_as_plain_ram()?.as_slice::<T>()?.to_vec())
+    Ok(tensor
+        .cast_to::<T>()?
+        .try_as_plain_ram()?
+        .as_slice::<T>()?
+        .to_vec())
 }
 
 fn single<T: Copy>(values: &[T]) -> Option<T> {
@@ -160,9 +186,13 @@ fn own_convolution(
     packed: &mut PackedWeights,
 ) -> TractResult<Option<QConv>> {
     let spec = &convolution.pool_spec;
-    let Some(output) = convolution.q_params else { return Ok(None) };
+    let Some(output) = convolution.q_params else {
+        return Ok(None);
+    };
     let input = model.outlet_fact(node.inputs[0])?;
-    let Some(&[1, _, height, width]) = input.shape.as_concrete() else { return Ok(None) };
+    let Some(&[1, _, height, width]) = input.shape.as_concrete() else {
+        return Ok(None);
+    };
     let plain = |kind: DatumType| kind == u8::datum_type() || kind == i8::datum_type();
     if convolution.group != 1
         || convolution.kernel_fmt != KernelFormat::OIHW
@@ -185,11 +215,15 @@ fn own_convolution(
         input_channels: spec.input_channels,
         output_channels: spec.output_channels,
     };
-    let Some([rows, columns]) = geometry.output_size([height, width]) else { return Ok(None) };
+    let Some([rows, columns]) = geometry.output_size([height, width]) else {
+        return Ok(None);
+    };
     let Some(constants) = Constants::read(model, node, spec.output_channels)? else {
         return Ok(None);
     };
-    let Some(kernel) = Kernel::pick(&geometry, rows * columns) else { return Ok(None) };
+    let Some(kernel) = Kernel::pick(&geometry, rows * columns) else {
+        return Ok(None);
+    };
     let key = (node.name.clone(), kernel.name().to_owned());
     let weights = match packed.get(&key) {
         Some(weights) => Arc::clone(weights),
@@ -206,5 +240,13 @@ fn own_convolution(
         biases: constants.biases,
     };
     let input = (input.datum_type, constants.input_zero);
-    QConv::new(node.name.clone(), geometry, input, kernel, weights, requantisation).map(Some)
+    QConv::new(
+        node.name.clone(),
+        geometry,
+        input,
+        kernel,
+        weights,
+        requantisation,
+    )
+    .map(Some)
 }

@@ -24,8 +24,15 @@ impl EvalOp for Upsample2 {
         let input = args_1!(inputs);
         let mut shape: TVec<usize> = input.shape().into();
         let rank = shape.len();
-        ensure!(rank >= 2 && input.datum_type().size_of() == 1, "{:?}", input.datum_type());
-        ensure!(input.strides() == &*Tensor::natural_strides(input.shape()), "natural strides");
+        ensure!(
+            rank >= 2 && input.datum_type().size_of() == 1,
+            "{:?}",
+            input.datum_type()
+        );
+        ensure!(
+            input.strides() == &*Tensor::natural_strides(input.shape()),
+            "natural strides"
+        );
         let width = shape[rank - 1];
         shape[rank - 2] *= 2;
         shape[rank - 1] *= 2;
@@ -36,7 +43,10 @@ impl EvalOp for Upsample2 {
 }
 
 fn double(input: &[u8], width: usize, output: &mut [u8]) {
-    for (from, to) in input.chunks_exact(width).zip(output.chunks_exact_mut(4 * width)) {
+    for (from, to) in input
+        .chunks_exact(width)
+        .zip(output.chunks_exact_mut(4 * width))
+    {
         let (upper, lower) = to.split_at_mut(2 * width);
         for (pair, byte) in upper.as_chunks_mut::<2>().0.iter_mut().zip(from) {
             *pair = [*byte; 2];
@@ -65,8 +75,9 @@ mod tests {
     fn every_pixel_is_doubled() {
         let mut output = [0; 24];
         super::double(&[1, 2, 3, 4, 5, 6], 3, &mut output);
-        let expected =
-            [1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 4, 4, 5, 5, 6, 6];
+        let expected = [
+            1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 4, 4, 5, 5, 6, 6,
+        ];
         assert_eq!(output, expected);
     }
 }

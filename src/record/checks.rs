@@ -40,11 +40,22 @@ fn coverage(trace: &TraceRecord) -> Option<Finding> {
     let name = trace.lead.name();
     let percent = (100.0 * trace.coverage).round();
     let (code, message) = if trace.coverage < COVERAGE_MIN {
-        ("lost", format!("{name}: only {percent} % of the line was found; use the paper"))
+        (
+            "lost",
+            format!("{name}: only {percent} % of the line was found; use the paper"),
+        )
     } else {
-        ("gaps", format!("{name}: {percent} % of the line was found, the rest is left empty"))
+        (
+            "gaps",
+            format!("{name}: {percent} % of the line was found, the rest is left empty"),
+        )
     };
-    Some(Finding::new(Severity::Warning, code, Some(trace.lead), message))
+    Some(Finding::new(
+        Severity::Warning,
+        code,
+        Some(trace.lead),
+        message,
+    ))
 }
 
 fn quality(trace: &TraceRecord) -> Option<Finding> {
@@ -92,18 +103,29 @@ fn goldberger(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
 /// Root mean square of the weighted sum over that of the leads; `None` where the panels share no
 /// time. Each lead's median is its zero.
 fn residual(traces: &[TraceRecord], leads: [(Lead, f32); 3], rate: Hertz) -> Option<f32> {
-    let panel = |lead| traces.iter().find(|t| t.lead == lead && t.role == Role::Panel);
+    let panel = |lead| {
+        traces
+            .iter()
+            .find(|t| t.lead == lead && t.role == Role::Panel)
+    };
     let parts = [panel(leads[0].0)?, panel(leads[1].0)?, panel(leads[2].0)?];
     let zeros = [median(parts[0])?, median(parts[1])?, median(parts[2])?];
-    let start = parts.iter().map(|t| t.start.0).fold(f32::NEG_INFINITY, f32::max);
+    let start = parts
+        .iter()
+        .map(|t| t.start.0)
+        .fold(f32::NEG_INFINITY, f32::max);
     let first = parts.map(|t| ((start - t.start.0) * rate.0).round() as usize);
-    let length = (0..3).map(|k| parts[k].samples.len().saturating_sub(first[k])).min()?;
+    let length = (0..3)
+        .map(|k| parts[k].samples.len().saturating_sub(first[k]))
+        .min()?;
     let (mut count, mut left, mut power) = (0usize, 0.0f32, 0.0f32);
     for n in 0..length {
         let values: [Option<f32>; 3] = std::array::from_fn(|k| {
             parts[k].samples[first[k] + n].map(|mv| leads[k].1 * (mv.0 - zeros[k]))
         });
-        let [Some(a), Some(b), Some(c)] = values else { continue };
+        let [Some(a), Some(b), Some(c)] = values else {
+            continue;
+        };
         count += 1;
         left += (a + b + c).powi(2);
         power += (a * a + b * b + c * c) / 2.0;
@@ -125,8 +147,9 @@ fn rhythm(traces: &[TraceRecord], rate: Hertz) -> Vec<Finding> {
     let strips = traces.iter().filter(|t| t.role == Role::Rhythm);
     strips
         .filter_map(|strip| {
-            let panel =
-                traces.iter().find(|t| t.lead == strip.lead && t.role == Role::Panel)?;
+            let panel = traces
+                .iter()
+                .find(|t| t.lead == strip.lead && t.role == Role::Panel)?;
             let best = correlation(strip, panel, rate)?;
             (best < RHYTHM_CORRELATION_MIN).then(|| {
                 let message = format!(
@@ -156,7 +179,10 @@ fn correlation(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz) -> Option<
             .collect();
         (pairs.len() as f32 >= COMMON_S_MIN * rate.0).then(|| pearson(&pairs))
     };
-    (-reach..=reach).step_by(4).filter_map(at).max_by(f32::total_cmp)
+    (-reach..=reach)
+        .step_by(4)
+        .filter_map(at)
+        .max_by(f32::total_cmp)
 }
 
 fn pearson(pairs: &[(f32, f32)]) -> f32 {
@@ -207,7 +233,10 @@ mod tests {
     }
 
     fn codes(traces: &[TraceRecord]) -> Vec<String> {
-        check(traces, Hertz(500.0)).into_iter().map(|finding| finding.code).collect()
+        check(traces, Hertz(500.0))
+            .into_iter()
+            .map(|finding| finding.code)
+            .collect()
     }
 
     #[test]

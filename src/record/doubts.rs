@@ -34,12 +34,18 @@ fn finding(doubt: &Doubt) -> Finding {
         Doubt::TwoSpeeds(a, b) => (
             Severity::Warning,
             "two_speeds",
-            format!("the page says {} mm/s and {} mm/s; the first is used", a.0, b.0),
+            format!(
+                "the page says {} mm/s and {} mm/s; the first is used",
+                a.0, b.0
+            ),
         ),
         Doubt::TwoGains(a, b) => (
             Severity::Warning,
             "two_gains",
-            format!("the page says {} mm/mV and {} mm/mV; the first is used", a.0, b.0),
+            format!(
+                "the page says {} mm/mV and {} mm/mV; the first is used",
+                a.0, b.0
+            ),
         ),
         Doubt::PulseAgainstText { pulse, text } => (
             Severity::Warning,
@@ -52,7 +58,10 @@ fn finding(doubt: &Doubt) -> Finding {
         Doubt::OddPulse(height) => (
             Severity::Warning,
             "odd_pulse",
-            format!("the calibration pulse is {:.1} mm high, as no usual gain makes it", height.0),
+            format!(
+                "the calibration pulse is {:.1} mm high, as no usual gain makes it",
+                height.0
+            ),
         ),
         Doubt::GivenAgainstPage => (
             Severity::Warning,
@@ -72,7 +81,11 @@ mod tests {
     #[test]
     fn what_was_assumed_is_never_ok() {
         for doubt in [Doubt::SpeedAssumed, Doubt::GainAssumed, Doubt::NoGrid] {
-            assert_eq!(Record::status_of(&findings(&[doubt])), Status::Warning, "{doubt:?}");
+            assert_eq!(
+                Record::status_of(&findings(&[doubt])),
+                Status::Warning,
+                "{doubt:?}"
+            );
         }
     }
 
@@ -80,6 +93,9 @@ mod tests {
     fn both_values_of_a_contradiction_are_named() {
         let (pulse, text) = (MmPerMillivolt(5.0), MmPerMillivolt(10.0));
         let message = &findings(&[Doubt::PulseAgainstText { pulse, text }])[0].message;
-        assert!(message.contains("5 mm/mV") && message.contains("10 mm/mV"), "{message}");
+        assert!(
+            message.contains("5 mm/mV") && message.contains("10 mm/mV"),
+            "{message}"
+        );
     }
 }

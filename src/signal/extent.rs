@@ -35,8 +35,11 @@ const ENDS_AGREE_MM: f32 = 3.0;
 /// The recording's ends; `None` where no row has a line.
 pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Option<Extent> {
     let limits: Vec<(f32, f32)> = rows.iter().map(|row| limits(row, layout, pulses)).collect();
-    let ends: Vec<(f32, f32)> =
-        rows.iter().zip(&limits).filter_map(|(row, limits)| row_ends(row, limits)).collect();
+    let ends: Vec<(f32, f32)> = rows
+        .iter()
+        .zip(&limits)
+        .filter_map(|(row, limits)| row_ends(row, limits))
+        .collect();
     if ends.is_empty() {
         return None;
     }
@@ -45,7 +48,10 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     let left = median(ends.iter().map(|e| e.0).collect());
     let right = median(ends.iter().map(|e| e.1).collect());
     let Some(column) = layout.column_width else {
-        return (right > left).then_some(Extent { left: Mm(left), right: Mm(right) });
+        return (right > left).then_some(Extent {
+            left: Mm(left),
+            right: Mm(right),
+        });
     };
     let width = column.0 * layout.column_count as f32;
     let label = layout.label_left.0;
@@ -54,14 +60,25 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     // An end beside a pulse is only as sure as the pulse's box. Where both ends agree the surer
     // one tells; else a pulse or a stray line is part of one of them, and the labels tell which.
     let left = if (left - by_end).abs() < ENDS_AGREE_MM {
-        if after_pulse && !before_pulse { by_end } else { left }
+        if after_pulse && !before_pulse {
+            by_end
+        } else {
+            left
+        }
     } else if off(left) <= off(by_end) {
         left
     } else {
         by_end
     };
-    let left = if off(left) < OFF_LABEL_MAX_MM { left } else { label - USUAL_BEFORE_LABEL_MM };
-    Some(Extent { left: Mm(left), right: Mm(left + width) })
+    let left = if off(left) < OFF_LABEL_MAX_MM {
+        left
+    } else {
+        label - USUAL_BEFORE_LABEL_MM
+    };
+    Some(Extent {
+        left: Mm(left),
+        right: Mm(left + width),
+    })
 }
 
 /// Where a row's line may lie: between the pulses at its ends.
@@ -89,8 +106,13 @@ fn limits(row: &TracedRow, layout: &Layout, pulses: &[Pulse]) -> (f32, f32) {
 fn row_ends(row: &TracedRow, limits: &(f32, f32)) -> Option<(f32, f32)> {
     let mut pieces: Vec<(f32, f32)> = Vec::new();
     for (column, point) in row.line.points.iter().enumerate() {
-        let Some(point) = point.filter(|point| point.confidence > SURE_MIN) else { continue };
-        let x = row.strip.to_paper(Point::<InPanel>::new(column as f32, point.y_px)).x;
+        let Some(point) = point.filter(|point| point.confidence > SURE_MIN) else {
+            continue;
+        };
+        let x = row
+            .strip
+            .to_paper(Point::<InPanel>::new(column as f32, point.y_px))
+            .x;
         if x < limits.0 || x > limits.1 {
             continue;
         }
@@ -117,24 +139,37 @@ mod tests {
     use crate::trace::follow::LinePoint;
 
     fn row(zero: f32, pieces: &[(f32, f32)]) -> TracedRow {
-        let strip =
-            Strip::new(Mm(0.0), [Point::new(0.0, zero), Point::new(99.0, zero)], 2400, 384);
+        let strip = Strip::new(
+            Mm(0.0),
+            [Point::new(0.0, zero), Point::new(99.0, zero)],
+            2400,
+            384,
+        );
         let at = |column: usize| (column as f32 + 0.5) / 8.0;
         let points = (0..2400)
             .map(|k| {
                 pieces
                     .iter()
                     .any(|piece| (piece.0..piece.1).contains(&at(k)))
-                    .then_some(LinePoint { y_px: 192.0, confidence: 1.0 })
+                    .then_some(LinePoint {
+                        y_px: 192.0,
+                        confidence: 1.0,
+                    })
             })
             .collect();
-        TracedRow { strip, line: Line { points } }
+        TracedRow {
+            strip,
+            line: Line { points },
+        }
     }
 
     fn layout(column_width: Option<f32>) -> Layout {
         Layout {
             name: "3x4".into(),
-            rows: vec![Row { kind: RowKind::Panels(vec![]), zero: [Point::new(0.0, 0.0); 2] }],
+            rows: vec![Row {
+                kind: RowKind::Panels(vec![]),
+                zero: [Point::new(0.0, 0.0); 2],
+            }],
             column_count: 4,
             label_left: Mm(22.0),
             column_width: column_width.map(Mm),
@@ -144,13 +179,19 @@ mod tests {
 
     fn check(rows: &[TracedRow], width: Option<f32>, pulses: &[Pulse], expected: (f32, f32)) {
         let found = find_extent(rows, &layout(width), pulses).unwrap();
-        let off = (found.left.0 - expected.0).abs().max((found.right.0 - expected.1).abs());
+        let off = (found.left.0 - expected.0)
+            .abs()
+            .max((found.right.0 - expected.1).abs());
         assert!(off < 0.3, "{found:?} where {expected:?} is");
     }
 
     #[test]
     fn the_median_row_decides() {
-        let rows = [row(30.0, &[(20.0, 269.0)]), row(55.0, &[(20.0, 270.0)]), row(80.0, &[(3.0, 240.0)])];
+        let rows = [
+            row(30.0, &[(20.0, 269.0)]),
+            row(55.0, &[(20.0, 270.0)]),
+            row(80.0, &[(3.0, 240.0)]),
+        ];
         check(&rows, Some(62.5), &[], (20.0, 270.0));
         check(&rows, None, &[], (20.0, 269.0));
     }
@@ -158,12 +199,22 @@ mod tests {
     #[test]
     fn a_pulse_is_no_part_of_the_recording() {
         let rows = [row(30.0, &[(8.0, 270.0)])];
-        let pulse = Pulse { left: Mm(8.0), right: Mm(18.0), top: Mm(20.0), bottom: Mm(31.0) };
+        let pulse = Pulse {
+            left: Mm(8.0),
+            right: Mm(18.0),
+            top: Mm(20.0),
+            bottom: Mm(31.0),
+        };
         check(&rows, Some(62.5), &[pulse], (18.0, 268.0));
     }
 
     #[test]
     fn a_line_that_begins_far_from_its_label_is_placed_by_its_end() {
-        check(&[row(30.0, &[(2.0, 270.0)])], Some(62.5), &[], (20.0, 270.0));
+        check(
+            &[row(30.0, &[(2.0, 270.0)])],
+            Some(62.5),
+            &[],
+            (20.0, 270.0),
+        );
     }
 }

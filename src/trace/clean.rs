@@ -44,9 +44,15 @@ impl Mask {
 
     /// `other` follows to the right.
     pub fn append(&mut self, other: &Self) {
-        assert_eq!(self.height, other.height, "tiles of one strip are equally tall");
+        assert_eq!(
+            self.height, other.height,
+            "tiles of one strip are equally tall"
+        );
         let mut set = Vec::with_capacity(self.set.len() + other.set.len());
-        let rows = self.set.chunks_exact(self.width).zip(other.set.chunks_exact(other.width));
+        let rows = self
+            .set
+            .chunks_exact(self.width)
+            .zip(other.set.chunks_exact(other.width));
         for (left, right) in rows {
             set.extend_from_slice(left);
             set.extend_from_slice(right);
@@ -57,7 +63,11 @@ impl Mask {
 
     /// Lowers the posterior where the mask's stray components lie.
     pub fn clean(&self, posterior: &mut Posterior) {
-        assert_eq!(posterior.width(), 2 * self.width, "mask and posterior of one strip");
+        assert_eq!(
+            posterior.width(),
+            2 * self.width,
+            "mask and posterior of one strip"
+        );
         let picture = GrayImage::from_fn(self.width as u32, self.height as u32, |x, y| {
             Luma([255 * u8::from(self.set[y as usize * self.width + x as usize])])
         });
@@ -88,7 +98,11 @@ fn pieces(labels: &image::ImageBuffer<Luma<u32>, Vec<u32>>) -> Vec<Piece> {
                 piece.left = piece.left.min(x);
                 piece.right = piece.right.max(x);
             }
-            None => pieces.push(Piece { left: x, right: x, label }),
+            None => pieces.push(Piece {
+                left: x,
+                right: x,
+                label,
+            }),
         }
     }
     pieces.sort_by_key(|piece| std::cmp::Reverse(piece.right - piece.left));
@@ -139,8 +153,11 @@ mod tests {
         let clean = GrayImage::from_fn(64, 32, |x, y| {
             Luma([255 * u8::from(mask.set[y as usize * 64 + x as usize])])
         });
-        let labels =
-            connected_components(&dilate(&clean, Norm::LInf, BRIDGE_PX), Connectivity::Eight, Luma([0]));
+        let labels = connected_components(
+            &dilate(&clean, Norm::LInf, BRIDGE_PX),
+            Connectivity::Eight,
+            Luma([0]),
+        );
         assert_eq!(keep(pieces(&labels), 64).len(), 2);
     }
 }

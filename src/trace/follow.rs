@@ -39,7 +39,9 @@ impl Line {
 /// Finds the line.
 pub fn follow(posterior: &Posterior) -> Line {
     let path = best_path(posterior);
-    let points = (0..path.len()).map(|x| center(posterior, &path, x)).collect();
+    let points = (0..path.len())
+        .map(|x| center(posterior, &path, x))
+        .collect();
     Line { points }
 }
 
@@ -54,7 +56,9 @@ fn best_path(posterior: &Posterior) -> Vec<usize> {
             *value += posterior.log(x, y);
         }
     }
-    let mut y = (0..height).max_by(|a, b| score[*a].total_cmp(&score[*b])).unwrap_or(0);
+    let mut y = (0..height)
+        .max_by(|a, b| score[*a].total_cmp(&score[*b]))
+        .unwrap_or(0);
     let mut path = vec![0; width];
     for x in (0..width).rev() {
         path[x] = y;
@@ -84,7 +88,10 @@ fn spread(score: &mut [f32], from: &mut [u16]) {
 
 fn center(posterior: &Posterior, path: &[usize], x: usize) -> Option<LinePoint> {
     let at = path[x] as f32;
-    let (before, after) = (path[x.saturating_sub(1)] as f32, path[(x + 1).min(path.len() - 1)] as f32);
+    let (before, after) = (
+        path[x.saturating_sub(1)] as f32,
+        path[(x + 1).min(path.len() - 1)] as f32,
+    );
     let reach = WINDOW_PX + (after - before).abs() / 4.0;
     let first = (at - reach).max(0.0) as usize;
     let last = ((at + reach) as usize).min(posterior.height() - 1);
@@ -94,7 +101,10 @@ fn center(posterior: &Posterior, path: &[usize], x: usize) -> Option<LinePoint> 
         mass += share;
         moment += share * y as f32;
     }
-    (mass >= PRESENT_MIN).then(|| LinePoint { y_px: moment / mass, confidence: mass.min(1.0) })
+    (mass >= PRESENT_MIN).then(|| LinePoint {
+        y_px: moment / mass,
+        confidence: mass.min(1.0),
+    })
 }
 
 #[cfg(test)]
@@ -108,7 +118,11 @@ mod tests {
         for (x, (point, expected)) in found.points.iter().zip(line).enumerate() {
             match (point, expected) {
                 (Some(point), Some(y)) => {
-                    assert!((point.y_px - *y as f32).abs() < 0.5, "column {x}: {}", point.y_px);
+                    assert!(
+                        (point.y_px - *y as f32).abs() < 0.5,
+                        "column {x}: {}",
+                        point.y_px
+                    );
                 }
                 (None, None) => {}
                 (found, expected) => panic!("column {x}: {found:?} where {expected:?} is"),

@@ -31,18 +31,26 @@ pub fn keep_inked(image: &RawImage, map: &PageMap, strip: &Strip, line: &mut Lin
     let place = |x: usize, point: &Option<LinePoint>| {
         Some(strip.to_paper(Point::<InPanel>::new(x as f32, (*point)?.y_px)))
     };
-    let places: Vec<Option<Point<InPaper>>> =
-        line.points.iter().enumerate().map(|(x, point)| place(x, point)).collect();
-    let dark: Vec<Option<f32>> =
-        places.iter().map(|at| at.map(|at| darkness(image, map, at, 0.0))).collect();
+    let places: Vec<Option<Point<InPaper>>> = line
+        .points
+        .iter()
+        .enumerate()
+        .map(|(x, point)| place(x, point))
+        .collect();
+    let dark: Vec<Option<f32>> = places
+        .iter()
+        .map(|at| at.map(|at| darkness(image, map, at, 0.0)))
+        .collect();
     let mut seen: Vec<f32> = dark.iter().flatten().copied().collect();
     if seen.is_empty() {
         return;
     }
     let middle = seen.len() / 2;
     let usual = *seen.select_nth_unstable_by(middle, f32::total_cmp).1;
-    let bare: Vec<bool> =
-        dark.iter().map(|dark| dark.is_some_and(|dark| dark < INK_SHARE * usual)).collect();
+    let bare: Vec<bool> = dark
+        .iter()
+        .map(|dark| dark.is_some_and(|dark| dark < INK_SHARE * usual))
+        .collect();
     let reach = (STRETCH_MM * CROP_PX_PER_MM / 2.0) as usize;
     let count = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as f32;
     for x in 0..bare.len() {
@@ -56,7 +64,9 @@ pub fn keep_inked(image: &RawImage, map: &PageMap, strip: &Strip, line: &mut Lin
         .iter()
         .zip(&dark)
         .map(|(at, dark)| {
-            let (Some(at), Some(dark)) = (at, dark) else { return false };
+            let (Some(at), Some(dark)) = (at, dark) else {
+                return false;
+            };
             let grid = [-GRID_MM, GRID_MM].map(|below| darkness(image, map, *at, below));
             *dark > OVER_GRID * grid[0].max(grid[1]) && *dark > INK_SHARE * usual
         })
@@ -72,8 +82,12 @@ fn trim(line: &mut Line, own: &[bool]) {
         own[*x] && count(inwards.clone()) as f32 > OWN_SHARE * inwards.len() as f32
     };
     let size = own.len();
-    let first = (0..size).find(|x| is_own(x, *x..(*x + reach).min(size))).unwrap_or(size);
-    let last = (0..size).rev().find(|x| is_own(x, (*x + 1).saturating_sub(reach)..*x + 1));
+    let first = (0..size)
+        .find(|x| is_own(x, *x..(*x + reach).min(size)))
+        .unwrap_or(size);
+    let last = (0..size)
+        .rev()
+        .find(|x| is_own(x, (*x + 1).saturating_sub(reach)..*x + 1));
     line.points[..first].fill(None);
     line.points[last.map_or(0, |last| last + 1)..].fill(None);
 }
@@ -95,13 +109,21 @@ fn darkness(image: &RawImage, map: &PageMap, at: Point<InPaper>, off_mm: f32) ->
             })
             .min_by(f32::total_cmp)
     };
-    let mut paper: Vec<f32> = PAPER_MM.iter().filter_map(|below| value(*below, 0)).collect();
-    let Some(ink) = value(off_mm, 1) else { return 0.0 };
+    let mut paper: Vec<f32> = PAPER_MM
+        .iter()
+        .filter_map(|below| value(*below, 0))
+        .collect();
+    let Some(ink) = value(off_mm, 1) else {
+        return 0.0;
+    };
     if paper.is_empty() {
         return 0.0;
     }
     let high = (paper.len() - 1) * 3 / 4;
-    let level = paper.select_nth_unstable_by(high, f32::total_cmp).1.max(8.0);
+    let level = paper
+        .select_nth_unstable_by(high, f32::total_cmp)
+        .1
+        .max(8.0);
     (1.0 - ink / level).clamp(0.0, 1.0)
 }
 
@@ -116,18 +138,36 @@ mod tests {
         let (width, height) = (800, 400);
         let ink = |x: usize, y: usize| y.abs_diff(200) < 2 && (80..600).contains(&x);
         let rgb = (0..width * height)
-            .flat_map(|k| if ink(k % width, k / width) { [30; 3] } else { [240, 225, 220] })
+            .flat_map(|k| {
+                if ink(k % width, k / width) {
+                    [30; 3]
+                } else {
+                    [240, 225, 220]
+                }
+            })
             .collect();
         let image = RawImage::new(width, height, rgb).unwrap();
-        let map = PageMap::new(Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap(), None);
+        let map = PageMap::new(
+            Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap(),
+            None,
+        );
         let zero = [Point::new(0.0, 25.0), Point::new(90.0, 25.0)];
         let strip = Strip::new(Mm(0.0), zero, 800, 320);
-        let point = LinePoint { y_px: 160.0, confidence: 1.0 };
-        let mut line = Line { points: vec![Some(point); 800] };
+        let point = LinePoint {
+            y_px: 160.0,
+            confidence: 1.0,
+        };
+        let mut line = Line {
+            points: vec![Some(point); 800],
+        };
         keep_inked(&image, &map, &strip, &mut line);
         let left: Vec<usize> = (0..800).filter(|x| line.points[*x].is_some()).collect();
         assert!(left[0].abs_diff(80) < 8, "begins at {}", left[0]);
-        assert!(left[left.len() - 1].abs_diff(599) < 8, "ends at {}", left[left.len() - 1]);
+        assert!(
+            left[left.len() - 1].abs_diff(599) < 8,
+            "ends at {}",
+            left[left.len() - 1]
+        );
         assert!(left.len() > 500, "{} columns are left", left.len());
     }
 }

@@ -37,10 +37,20 @@ impl Posterior {
     /// Reads columns `from..to` (full resolution) of a tile's map.
     pub fn read(map: &RawMap, from: usize, to: usize) -> Result<(Self, Mask), ReadError> {
         if map.channels != CHANNELS {
-            return Err(ReadError { found: map.channels, needed: CHANNELS });
+            return Err(ReadError {
+                found: map.channels,
+                needed: CHANNELS,
+            });
         }
-        assert!(from < to && to <= 2 * map.width, "columns {from} to {to} of {}", 2 * map.width);
-        assert!(from.is_multiple_of(2) && to.is_multiple_of(2), "tiles meet between half-resolution columns");
+        assert!(
+            from < to && to <= 2 * map.width,
+            "columns {from} to {to} of {}",
+            2 * map.width
+        );
+        assert!(
+            from.is_multiple_of(2) && to.is_multiple_of(2),
+            "tiles meet between half-resolution columns"
+        );
         let height = 2 * map.height;
         let mut columns = vec![0u8; (to - from) * height];
         let mut logits = vec![0f32; height];
@@ -54,13 +64,27 @@ impl Posterior {
                 *byte = ((total - logit) * STEPS + 0.5).clamp(0.0, 255.0) as u8;
             }
         }
-        let mask = Mask::read(this_trace(map, from / 2, to / 2), (to - from) / 2, map.height);
-        Ok((Self { width: to - from, height, columns }, mask))
+        let mask = Mask::read(
+            this_trace(map, from / 2, to / 2),
+            (to - from) / 2,
+            map.height,
+        );
+        Ok((
+            Self {
+                width: to - from,
+                height,
+                columns,
+            },
+            mask,
+        ))
     }
 
     /// `other` follows to the right.
     pub fn append(&mut self, other: &Self) {
-        assert_eq!(self.height, other.height, "tiles of one strip are equally tall");
+        assert_eq!(
+            self.height, other.height,
+            "tiles of one strip are equally tall"
+        );
         self.columns.extend_from_slice(&other.columns);
         self.width += other.width;
     }
@@ -121,7 +145,12 @@ pub mod tests {
             data[(MASK_CLASSES + 2 * (y % 2) + x % 2) * width * rows + at] = 10.0;
             data[THIS_TRACE * width * rows + at] = 5.0;
         }
-        RawMap { channels: CHANNELS, height: rows, width, data }
+        RawMap {
+            channels: CHANNELS,
+            height: rows,
+            width,
+            data,
+        }
     }
 
     #[test]
@@ -129,15 +158,27 @@ pub mod tests {
         let line = [Some(5), Some(6), None, Some(9)];
         let (posterior, _) = Posterior::read(&map_of(&line, 32), 0, 4).unwrap();
         for (x, y) in line.iter().enumerate() {
-            let likely: Vec<usize> =
-                (0..32).filter(|row| posterior.log(x, *row) > -1.0).collect();
+            let likely: Vec<usize> = (0..32)
+                .filter(|row| posterior.log(x, *row) > -1.0)
+                .collect();
             assert_eq!(likely, y.iter().copied().collect::<Vec<_>>(), "column {x}");
         }
     }
 
     #[test]
     fn a_map_of_another_net_is_refused() {
-        let map = RawMap { channels: 4, height: 16, width: 16, data: vec![0.0; 4 * 256] };
-        assert_eq!(Posterior::read(&map, 0, 4), Err(ReadError { found: 4, needed: 8 }));
+        let map = RawMap {
+            channels: 4,
+            height: 16,
+            width: 16,
+            data: vec![0.0; 4 * 256],
+        };
+        assert_eq!(
+            Posterior::read(&map, 0, 4),
+            Err(ReadError {
+                found: 4,
+                needed: 8
+            })
+        );
     }
 }

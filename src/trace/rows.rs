@@ -51,15 +51,20 @@ pub fn trace_rows<N: Nets>(
     nets: &N,
     rows: &[RowStrip],
 ) -> Result<Vec<TracedRow>, NetError> {
-    let tiles: Vec<Tile> =
-        rows.iter().enumerate().flat_map(|(row, strip)| tiles_of(row, strip)).collect();
+    let tiles: Vec<Tile> = rows
+        .iter()
+        .enumerate()
+        .flat_map(|(row, strip)| tiles_of(row, strip))
+        .collect();
     let draw = |k: usize| crop::draw(image, map, &tiles[k].strip);
     let read = |k: usize, raw: RawMap| Posterior::read(&raw, tiles[k].from, tiles[k].to);
     let parts = nets.traces(tiles.len(), &draw, &read)?;
     let mut joined: Vec<Option<(Posterior, Mask)>> = rows.iter().map(|_| None).collect();
     for (tile, part) in tiles.iter().zip(parts) {
-        let (posterior, mask) =
-            part.map_err(|error| NetError { net: "trace", reason: error.to_string() })?;
+        let (posterior, mask) = part.map_err(|error| NetError {
+            net: "trace",
+            reason: error.to_string(),
+        })?;
         match &mut joined[tile.row] {
             Some((left, left_mask)) => {
                 left.append(&posterior);
@@ -85,12 +90,19 @@ fn height_px(row: &RowStrip) -> usize {
 }
 
 fn whole_strip(row: &RowStrip, width_px: usize, height_px: usize) -> Strip {
-    Strip::new(row.left, row.zero, width_px.div_ceil(SIDE_STEP_PX) * SIDE_STEP_PX, height_px)
+    Strip::new(
+        row.left,
+        row.zero,
+        width_px.div_ceil(SIDE_STEP_PX) * SIDE_STEP_PX,
+        height_px,
+    )
 }
 
 /// Equal tiles, as few as the widest allows.
 fn tiles_of(row: usize, strip: &RowStrip) -> Vec<Tile> {
-    let total = ((strip.right - strip.left).0 * CROP_PX_PER_MM).max(1.0).ceil() as usize;
+    let total = ((strip.right - strip.left).0 * CROP_PX_PER_MM)
+        .max(1.0)
+        .ceil() as usize;
     let count = total.div_ceil(TILE_PX_MAX - 2 * OVERLAP_PX);
     let own = total.div_ceil(count).div_ceil(SIDE_STEP_PX) * SIDE_STEP_PX;
     (0..count)
@@ -99,7 +111,12 @@ fn tiles_of(row: usize, strip: &RowStrip) -> Vec<Tile> {
                 + Mm((k * own) as f32 / CROP_PX_PER_MM);
             let width = own + 2 * OVERLAP_PX;
             let strip = Strip::new(left, strip.zero, width, height_px(strip));
-            Tile { row, strip, from: OVERLAP_PX, to: OVERLAP_PX + own }
+            Tile {
+                row,
+                strip,
+                from: OVERLAP_PX,
+                to: OVERLAP_PX + own,
+            }
         })
         .collect()
 }
@@ -110,14 +127,22 @@ mod tests {
 
     fn row(left: f32, right: f32) -> RowStrip {
         let zero = [Point::new(0.0, 40.0), Point::new(100.0, 40.5)];
-        RowStrip { left: Mm(left), right: Mm(right), zero, height: Mm(48.0) }
+        RowStrip {
+            left: Mm(left),
+            right: Mm(right),
+            zero,
+            height: Mm(48.0),
+        }
     }
 
     fn check(left: f32, right: f32) {
         let row = row(left, right);
         let tiles = tiles_of(0, &row);
         let columns: usize = tiles.iter().map(|tile| tile.to - tile.from).sum();
-        assert!(columns as f32 >= (right - left) * CROP_PX_PER_MM, "{columns} columns");
+        assert!(
+            columns as f32 >= (right - left) * CROP_PX_PER_MM,
+            "{columns} columns"
+        );
         let whole = whole_strip(&row, columns, height_px(&row));
         let mut seen = 0;
         for tile in &tiles {

@@ -30,7 +30,9 @@ fn nets() -> &'static TractNets {
 }
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/pages")
+        .join(name)
 }
 
 fn read_page(path: &Path) -> RawImage {
@@ -71,7 +73,9 @@ fn expected(path: &Path) -> HashMap<String, Vec<(usize, f32)>> {
 /// Power of the signal, of what is wrong with it, and their correlation, at the best lag up to
 /// 20 ms and the best constant.
 fn compare(record: &Record, lead: Lead, truth: &[(usize, f32)]) -> (f32, f32, f32) {
-    let trace = record.lead(lead).unwrap_or_else(|| panic!("{} is missing", lead.name()));
+    let trace = record
+        .lead(lead)
+        .unwrap_or_else(|| panic!("{} is missing", lead.name()));
     let start = (trace.start.0 * record.sample_rate.0).round() as isize;
     let at = |lag: isize| -> (f32, f32, f32) {
         let pairs: Vec<(f32, f32)> = truth
@@ -82,13 +86,20 @@ fn compare(record: &Record, lead: Lead, truth: &[(usize, f32)]) -> (f32, f32, f3
             })
             .collect();
         let n = pairs.len() as f32;
-        let (a, b) = (pairs.iter().map(|p| p.0).sum::<f32>() / n, pairs.iter().map(|p| p.1).sum::<f32>() / n);
-        let sum = |f: &dyn Fn(f32, f32) -> f32| pairs.iter().map(|p| f(p.0 - a, p.1 - b)).sum::<f32>();
+        let (a, b) = (
+            pairs.iter().map(|p| p.0).sum::<f32>() / n,
+            pairs.iter().map(|p| p.1).sum::<f32>() / n,
+        );
+        let sum =
+            |f: &dyn Fn(f32, f32) -> f32| pairs.iter().map(|p| f(p.0 - a, p.1 - b)).sum::<f32>();
         let r = sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
         let lost = (truth.len() - pairs.len()) as f32 * sum(&|x, _| x * x) / n;
         (sum(&|x, _| x * x), sum(&|x, y| (x - y).powi(2)) + lost, r)
     };
-    (-10..=10).map(at).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+    (-10..=10)
+        .map(at)
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap()
 }
 
 fn check(name: &str) {
@@ -99,8 +110,14 @@ fn check(name: &str) {
     assert_ne!(record.status, Status::Rejected, "{:?}", record.findings);
     assert_eq!(record.layout.as_deref(), truth["layout"].as_str());
     let calibration = record.calibration.as_ref().unwrap();
-    assert_eq!(Some(f64::from(calibration.speed.value.0)), truth["speed_mm_s"].as_f64());
-    assert_eq!(Some(f64::from(calibration.gain.value.0)), truth["gain_mm_mv"].as_f64());
+    assert_eq!(
+        Some(f64::from(calibration.speed.value.0)),
+        truth["speed_mm_s"].as_f64()
+    );
+    assert_eq!(
+        Some(f64::from(calibration.gain.value.0)),
+        truth["gain_mm_mv"].as_f64()
+    );
     let columns = expected(&folder.join("expected.csv"));
     let (mut power, mut wrong) = (0.0, 0.0);
     for lead in Lead::TWELVE {
@@ -120,7 +137,11 @@ fn the_sample_page_comes_back() {
 }
 
 /// The same page by hand, turned: `pixel(x, y)` of the new one is `of(x, y)` of the old one.
-fn turned(image: &RawImage, size: (usize, usize), of: impl Fn(usize, usize) -> (usize, usize)) -> RawImage {
+fn turned(
+    image: &RawImage,
+    size: (usize, usize),
+    of: impl Fn(usize, usize) -> (usize, usize),
+) -> RawImage {
     let mut rgb = Vec::with_capacity(3 * size.0 * size.1);
     for y in 0..size.1 {
         for x in 0..size.0 {
@@ -137,10 +158,15 @@ fn a_page_on_its_side_reads_as_upright() {
     let (width, height) = (image.width(), image.height());
     let upright = run(&image);
     let right = run(&turned(&image, (height, width), |x, y| (y, height - 1 - x)));
-    let half = run(&turned(&image, (width, height), |x, y| (width - 1 - x, height - 1 - y)));
+    let half = run(&turned(&image, (width, height), |x, y| {
+        (width - 1 - x, height - 1 - y)
+    }));
     for page in [right, half] {
         assert_eq!(page.layout, upright.layout, "{:?}", page.findings);
-        let (a, b) = (page.lead(Lead::V5).unwrap(), upright.lead(Lead::V5).unwrap());
+        let (a, b) = (
+            page.lead(Lead::V5).unwrap(),
+            upright.lead(Lead::V5).unwrap(),
+        );
         let pairs: Vec<(f32, f32)> = a
             .samples
             .iter()
