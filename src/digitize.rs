@@ -83,13 +83,17 @@ const RIGHT_MM: f32 = 8.0;
 const ROW_MM_MAX: f32 = 560.0;
 /// A row's crop: this many rows high, within the heights the net has seen.
 const CROP_ROWS: f32 = 1.2;
-const CROP_MM: (f32, f32) = (40.0, 60.0);
+const CROP_MM: (f32, f32) = (40.0, 80.0);
+/// A first reading is at most this high; a line that leaves it is read again, at the full height.
+const FIRST_CROP_MM_MAX: f32 = 60.0;
 /// A row whose line lies this far off the crop's middle is read again.
 const RECENTRE_MM: f32 = 3.5;
 /// The row may lie this far off a crop's middle and still be known as the one that is meant.
-const OFF_ROW_MM: f32 = 4.0;
+const OFF_ROW_MM: f32 = 6.0;
+/// A second reading may be so much less sure: what leaves its crop looks sure as well.
+const SURETY_LOSS_MAX: f32 = 0.03;
 /// A line nearer to the crop's edge than this wants a taller crop.
-const EDGE_MM: f32 = 1.0;
+const EDGE_MM: f32 = 2.5;
 
 /// Digitizes one page.
 pub fn digitize<N: Nets>(
@@ -262,14 +266,22 @@ fn read_rows<N: Nets>(
         .collect();
     let better: Vec<RowStrip> = again.iter().map(|(_, strip)| *strip).collect();
     for ((k, _), row) in again.iter().zip(trace_rows(image, map, nets, &better)?) {
-        rows[*k] = row;
+        if surety(&row) > surety(&rows[*k]) - SURETY_LOSS_MAX {
+            rows[*k] = row;
+        }
     }
     Ok(rows)
 }
 
+/// Mean confidence of a row's line.
+fn surety(row: &TracedRow) -> f32 {
+    let points = row.line.points.iter().flatten();
+    points.clone().map(|point| point.confidence).sum::<f32>() / points.count().max(1) as f32
+}
+
 fn row_strips(image: &RawImage, map: &PageMap, layout: &Layout) -> Vec<RowStrip> {
     let left = layout.label_left - Mm(LEFT_MM);
-    let height = (CROP_ROWS * layout.row_pitch.0).clamp(CROP_MM.0, CROP_MM.1);
+    let height = (CROP_ROWS * layout.row_pitch.0).clamp(CROP_MM.0, FIRST_CROP_MM_MAX);
     layout
         .rows
         .iter()
@@ -327,19 +339,22 @@ fn better_strip(strip: &RowStrip, row: &TracedRow) -> Option<RowStrip> {
         below(ys[ys.len() / 2]),
         below(0.5 * (ys[0] + ys[ys.len() - 1])),
     );
-    if leaves >= 2 && strip.height.0 < CROP_MM.1 {
+    if leaves >= 1 && strip.height.0 < CROP_MM.1 {
         // Tall beats want a tall crop around them, but the row must stay the one in its middle.
-        let off = range.clamp(median - OFF_ROW_MM, median + OFF_ROW_MM);
+        let off = range.clamp(-OFF_ROW_MM, OFF_ROW_MM);
         return Some(RowStrip {
             zero: moved(strip, off),
             height: Mm(CROP_MM.1),
             ..*strip
         });
     }
-    (median.abs() > RECENTRE_MM).then(|| RowStrip {
-        zero: moved(strip, median),
-        ..*strip
-    })
+    // A line further off is another row's.
+    (RECENTRE_MM..2.0 * OFF_ROW_MM)
+        .contains(&median.abs())
+        .then(|| RowStrip {
+            zero: moved(strip, median),
+            ..*strip
+        })
 }
 
 fn moved(strip: &RowStrip, off_mm: f32) -> [Point<InPaper>; 2] {

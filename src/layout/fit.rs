@@ -67,6 +67,7 @@ const SLOPE_MAX: f32 = 0.27;
 const SHEAR_MAX: f32 = 0.12;
 const MISSING_COST: f32 = 0.35;
 const CONTRADICTION_COST: f32 = 0.6;
+const AGAINST_WEIGHT: f32 = 1.8;
 /// A strip's label stands at least this many rows off the matrix, and is at least this share as
 /// sure as the matrix' labels are.
 const STRIP_OFF_ROWS: f32 = 0.55;
@@ -280,7 +281,8 @@ fn judge(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> (f32, us
             }
         }
         if is_within(layout, lattice, label.at) {
-            against += label.score.sqrt();
+            // Stray marks that look a little like a name are many.
+            against += AGAINST_WEIGHT * label.score.powi(2);
         }
     }
     let matched = cells.iter().filter(|score| **score > 0.0).count();

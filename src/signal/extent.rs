@@ -26,6 +26,8 @@ const GAP_MM: f32 = 4.0;
 const PIECE_MIN_MM: f32 = 8.0;
 /// Pulses stand within this share of the width from an end.
 const PULSE_ZONE: f32 = 0.15;
+/// A pulse's box may reach this far into the trace beside it.
+const PULSE_SLACK_MM: f32 = 0.8;
 /// A trace begins about this far left of its label's left edge, and at most this far from there.
 const USUAL_BEFORE_LABEL_MM: f32 = 1.5;
 const OFF_LABEL_MAX_MM: f32 = 10.0;
@@ -43,8 +45,8 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     if ends.is_empty() {
         return None;
     }
-    let after_pulse = limits.iter().filter(|limits| limits.0.is_finite()).count() * 2 > rows.len();
-    let before_pulse = limits.iter().filter(|limits| limits.1.is_finite()).count() * 2 > rows.len();
+    let after_pulse = limits.iter().any(|limits| limits.0.is_finite());
+    let before_pulse = limits.iter().any(|limits| limits.1.is_finite());
     let left = median(ends.iter().map(|e| e.0).collect());
     let right = median(ends.iter().map(|e| e.1).collect());
     let Some(column) = layout.column_width else {
@@ -57,14 +59,18 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     let label = layout.label_left.0;
     let off = |x: f32| (label - USUAL_BEFORE_LABEL_MM - x).abs();
     let by_end = right - width;
-    // An end beside a pulse is only as sure as the pulse's box. Where both ends agree the surer
-    // one tells; else a pulse or a stray line is part of one of them, and the labels tell which.
-    let left = if (left - by_end).abs() < ENDS_AGREE_MM {
-        if after_pulse && !before_pulse {
-            by_end
-        } else {
-            left
+    // An end beside a pulse is only as sure as the pulse's box, and one at which the rows disagree
+    // is not sure either. Where both ends agree the surer one tells; else a pulse or a stray line
+    // is part of one of them, and the labels tell which.
+    let surer_end = match (after_pulse, before_pulse) {
+        (true, false) => true,
+        (false, true) => false,
+        (true, true) | (false, false) => {
+            spread(ends.iter().map(|e| e.1).collect()) < spread(ends.iter().map(|e| e.0).collect())
         }
+    };
+    let left = if (left - by_end).abs() < ENDS_AGREE_MM {
+        if surer_end { by_end } else { left }
     } else if off(left) <= off(by_end) {
         left
     } else {
@@ -95,9 +101,9 @@ fn limits(row: &TracedRow, layout: &Layout, pulses: &[Pulse]) -> (f32, f32) {
     for pulse in pulses.iter().filter(near) {
         let share = ((pulse.left.0 + pulse.right.0) / 2.0 - first) / width;
         if share < PULSE_ZONE {
-            left = left.max(pulse.right.0);
+            left = left.max(pulse.right.0 - PULSE_SLACK_MM);
         } else if share > 1.0 - PULSE_ZONE {
-            right = right.min(pulse.left.0);
+            right = right.min(pulse.left.0 + PULSE_SLACK_MM);
         }
     }
     (left, right)
@@ -123,6 +129,16 @@ fn row_ends(row: &TracedRow, limits: &(f32, f32)) -> Option<(f32, f32)> {
     }
     pieces.retain(|piece| piece.1 - piece.0 >= PIECE_MIN_MM);
     Some((pieces.first()?.0, pieces.last()?.1))
+}
+
+/// Mean distance from the median.
+fn spread(values: Vec<f32>) -> f32 {
+    let middle = median(values.clone());
+    values
+        .iter()
+        .map(|value| (value - middle).abs())
+        .sum::<f32>()
+        / values.len() as f32
 }
 
 fn median(mut values: Vec<f32>) -> f32 {
@@ -205,7 +221,7 @@ mod tests {
             top: Mm(20.0),
             bottom: Mm(31.0),
         };
-        check(&rows, Some(62.5), &[pulse], (18.0, 268.0));
+        check(&rows, Some(62.5), &[pulse], (17.2, 267.2));
     }
 
     #[test]
