@@ -120,8 +120,8 @@ fn mended(anchors: &[Anchor], period: Period) -> Vec<Anchor> {
     let moved = |k: usize| {
         let counted = done[k].filter(|_| kept[k])?;
         let mut out = anchors[k];
-        for axis in 0..2 {
-            out.paper[axis] += f64::from(anchors[k].residual[axis] - counted[axis]);
+        for (axis, counted) in counted.into_iter().enumerate() {
+            out.paper[axis] += f64::from(anchors[k].residual[axis] - counted);
         }
         Some(out)
     };

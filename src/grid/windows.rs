@@ -244,12 +244,15 @@ fn widest(values: &[f32], reach: usize) -> Vec<f32> {
         .collect()
 }
 
+/// Tones of a comb, each with the number of its harmonic.
+type Harmonics = Vec<(usize, Tone)>;
+
 /// A window that was followed: periods of 5 mm at its middle, and the rulings' waves.
 #[derive(Clone, Debug)]
 struct Followed {
     periods: [f32; 2],
     waves: [[f32; 2]; 2],
-    tones: [Vec<(usize, Tone)>; 2],
+    tones: [Harmonics; 2],
     sure: f32,
 }
 
@@ -431,9 +434,9 @@ fn read(spectrum: &Spectrum, periods: [f32; 2], waves: [[f32; 2]; 2]) -> Option<
 }
 
 /// The tones of a comb near `wave`, and the wave that they agree on.
-fn tones(spectrum: &Spectrum, wave: [f32; 2]) -> Option<([f32; 2], Vec<(usize, Tone)>)> {
+fn tones(spectrum: &Spectrum, wave: [f32; 2]) -> Option<([f32; 2], Harmonics)> {
     let size = wave[0].hypot(wave[1]);
-    let mut found: Vec<(usize, Tone)> = Vec::new();
+    let mut found: Harmonics = Vec::new();
     let mut wave = wave;
     for pass in 0..2 {
         found.clear();

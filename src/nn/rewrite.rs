@@ -179,6 +179,22 @@ fn per_channel<T: Copy>(values: Vec<T>, channels: usize) -> Option<Vec<T>> {
     }
 }
 
+fn is_byte(kind: DatumType) -> bool {
+    kind == u8::datum_type() || kind == i8::datum_type()
+}
+
+/// Whether the convolution is one that our operator does.
+fn is_plain(convolution: &Conv) -> bool {
+    let spec = &convolution.pool_spec;
+    convolution.group == 1
+        && convolution.kernel_fmt == KernelFormat::OIHW
+        && spec.rank() == 2
+        && spec.dilations().iter().all(|step| *step == 1)
+        && !spec.data_format.c_is_last()
+        && spec.data_format.has_n()
+        && spec.strides().iter().all(|step| (1..=2).contains(step))
+}
+
 fn own_convolution(
     model: &TypedModel,
     node: &TypedNode,
@@ -193,17 +209,7 @@ fn own_convolution(
     let Some(&[1, _, height, width]) = input.shape.as_concrete() else {
         return Ok(None);
     };
-    let plain = |kind: DatumType| kind == u8::datum_type() || kind == i8::datum_type();
-    if convolution.group != 1
-        || convolution.kernel_fmt != KernelFormat::OIHW
-        || spec.rank() != 2
-        || spec.dilations().iter().any(|step| *step != 1)
-        || spec.data_format.c_is_last()
-        || !spec.data_format.has_n()
-        || !plain(input.datum_type)
-        || !plain(output)
-        || spec.strides().iter().any(|step| !(1..=2).contains(step))
-    {
+    if !is_plain(convolution) || !is_byte(input.datum_type) || !is_byte(output) {
         return Ok(None);
     }
     let pads = spec.computed_padding(&[height, width]);
