@@ -43,11 +43,13 @@ def check(record: pathlib.Path) -> str:
     assert (off <= allowed).all(), f"off by {off} mV"
     sums = [int(column.sum()) % 65536 for column in raw.d_signal.T.astype(np.int64)]
     assert sums == [value % 65536 for value in raw.checksum], "checksums differ"
-    return f"{record.name}: {found.n_sig} leads, {found.sig_len} samples at {found.fs:g} Hz, as in the CSV"
+    size = f"{found.n_sig} leads, {found.sig_len} samples at {found.fs:g} Hz"
+    return f"{record.name}: {size}, as in the CSV"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("records", nargs="+", type=pathlib.Path, metavar="RECORD")
     failed = 0
     for record in parser.parse_args().records:

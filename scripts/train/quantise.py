@@ -181,7 +181,8 @@ class Chain:
         inputs = [f"{name}_q" for name in tensors]
         if node.op_type == "Resize":
             inputs += ["", self.constant("twice", np.array([1, 1, 2, 2], np.float32))]
-        new = helper.make_node(node.op_type, inputs, [f"{node.output[0]}_q"], name=f"{node.output[0]}_node")
+        end = node.output[0]
+        new = helper.make_node(node.op_type, inputs, [f"{end}_q"], name=f"{end}_node")
         skipped = ("antialias", "axes", "keep_aspect_ratio_policy")
         new.attribute.extend(a for a in node.attribute if a.name not in skipped)
         self.nodes.append(new)
