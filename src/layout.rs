@@ -66,6 +66,10 @@ pub enum LayoutError {
         found: usize,
         needed: usize,
     },
+    #[error(
+        "lead names stand where a {layout} page has none; name the layout, or capture the page again"
+    )]
+    Contradicted { layout: &'static str },
     #[error("the lead names fit {first} and {second} equally well; name the layout")]
     Ambiguous {
         first: &'static str,

@@ -51,6 +51,8 @@ pub struct Fit {
     /// Cells whose label was seen.
     pub matched: usize,
     score: f32,
+    /// What speaks against the layout, as a share of what speaks for it.
+    contradicted: f32,
 }
 
 /// A label that resembles a name less than this, next to its best, is not that name.
@@ -75,6 +77,8 @@ const STRIP_SCORE_SHARE: f32 = 0.6;
 /// Cells that must be seen: this share, and this many.
 const MATCHED_SHARE_MIN: f32 = 0.5;
 const MATCHED_MIN: usize = 4;
+/// What speaks against a layout, as a share of what speaks for it, at most.
+const CONTRADICTED_MAX: f32 = 0.5;
 /// A layout must be better than any other by this much.
 const MARGIN_MIN: f32 = 0.5;
 
@@ -128,6 +132,11 @@ pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
             needed,
         });
     }
+    if best.contradicted > CONTRADICTED_MAX {
+        return Err(LayoutError::Contradicted {
+            layout: best.layout.name,
+        });
+    }
     if let Some(second) = fits.get(1)
         && best.score - second.score < MARGIN_MIN
     {
@@ -156,7 +165,7 @@ fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
     for _ in 0..3 {
         lattice = refine(layout, &placed, &lattice).unwrap_or(lattice);
     }
-    let (score, matched) = judge(layout, seen, &lattice);
+    let (score, matched, contradicted) = judge(layout, seen, &lattice);
     let strips = strips(layout, seen, &lattice);
     Some(Fit {
         layout,
@@ -164,6 +173,7 @@ fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
         strips,
         matched,
         score,
+        contradicted,
     })
 }
 
@@ -263,7 +273,7 @@ fn is_near(
 }
 
 /// Score of the lattice, and the number of cells that were seen.
-fn judge(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> (f32, usize) {
+fn judge(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> (f32, usize, f32) {
     let mut cells = vec![0f32; layout.cell_count()];
     let mut against = 0.0;
     for label in seen {
@@ -287,14 +297,25 @@ fn judge(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> (f32, us
     }
     let matched = cells.iter().filter(|score| **score > 0.0).count();
     let missing = (cells.len() - matched) as f32;
-    let score = cells.iter().sum::<f32>() - MISSING_COST * missing - CONTRADICTION_COST * against;
-    (score, matched)
+    let support = cells.iter().sum::<f32>();
+    let score = support - MISSING_COST * missing - CONTRADICTION_COST * against;
+    (
+        score,
+        matched,
+        CONTRADICTION_COST * against / support.max(1e-6),
+    )
 }
 
+/// Whether a label stands where the layout has room for its own names alone. A column of six goes
+/// on above or below where it is half of a column of twelve.
 fn is_within(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>) -> bool {
     let (column, row) = lattice.locate(at);
+    let rows = layout.rows.len() as f32;
+    if layout.column_count() == 1 {
+        return column.abs() < OFF_SIDEWAYS_ROWS && (-6.5..rows + 5.5).contains(&row);
+    }
     (-0.3..layout.column_count() as f32 - 0.3).contains(&column)
-        && (-0.5..layout.rows.len() as f32 - 0.5).contains(&row)
+        && (-0.5..rows - 0.5).contains(&row)
 }
 
 fn refine(
@@ -424,6 +445,17 @@ mod tests {
         for layout in &LAYOUTS {
             check(layout.name, &labels(layout.name, lattice(62.0, 24.0)));
         }
+    }
+
+    #[test]
+    fn half_a_column_of_twelve_is_no_column_of_six() {
+        let mut seen = labels("12x1", lattice(15.0, 14.0));
+        for label in &mut seen[..6] {
+            // Names that are there but cannot be read.
+            label.leads = [(Lead::V9, 0.8); READINGS];
+        }
+        let found = fit(&seen, None).map(|fit| fit.layout.name);
+        assert_ne!(found, Ok("6x1 chest"));
     }
 
     #[test]
