@@ -53,8 +53,6 @@ pub enum Doubt {
     /// Nothing on the page told the speed.
     SpeedAssumed,
     GainAssumed,
-    /// No grid: millimetres come from the pulse or from the usual length of the layout.
-    NoGrid,
     /// The page says two speeds, or two gains.
     TwoSpeeds(MmPerSecond, MmPerSecond),
     TwoGains(MmPerMillivolt, MmPerMillivolt),
@@ -159,9 +157,6 @@ pub fn calibrate(
     given: Given,
 ) -> Calibration {
     let mut doubts = Vec::new();
-    if scale == PaperScale::Fitted {
-        doubts.push(Doubt::NoGrid);
-    }
     let speed = speed(labels, given, &mut doubts);
     let gain = gain(labels, pulses, scale, given, &mut doubts);
     let half = labels

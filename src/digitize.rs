@@ -8,9 +8,13 @@
 //!     -> where the recording begins -> calibration -> samples -> checks
 //! ```
 
+mod reading;
 mod scale;
 
+use std::ops::Range;
+
 use crate::calibration::{Calibration, Given, PaperScale, calibrate, pulses};
+use crate::crop::CROP_PX_PER_MM;
 use crate::labels::decode::{DecodeError, decode};
 use crate::labels::view::View;
 use crate::labels::{Label, LabelClass, Lead};
@@ -18,13 +22,14 @@ use crate::layout::fit::SeenLead;
 use crate::layout::rows::{Ruled, find_rows};
 use crate::layout::{Layout, LayoutError, RowKind, fit};
 pub use crate::nets::*;
-use crate::page::{InPanel, InPaper, PageMap, Point, QuarterTurn, RawImage};
+use crate::page::{InPanel, PageMap, Point, QuarterTurn, RawImage};
 use crate::record::{
     Finding, PageCalibration, Record, Role, SeenLabel, Severity, TraceRecord, checks, doubts,
+    naming,
 };
 use crate::signal::extent::{Extent, find_extent};
 use crate::signal::{self, Scale};
-use crate::trace::rows::{RowStrip, TracedRow, trace_rows};
+use crate::trace::rows::TracedRow;
 use crate::units::{Hertz, Mm, MmPerMillivolt, MmPerSecond, Seconds};
 pub use scale::Geometry;
 
@@ -76,25 +81,6 @@ pub trait Observer {
 
 /// Boxes weaker than this are not looked at.
 const LABEL_SCORE_MIN: f32 = 0.08;
-/// What stands left of the first label and right of the last panel: pulses, the trace's start.
-const LEFT_MM: f32 = 14.0;
-const RIGHT_MM: f32 = 8.0;
-/// Longest row that is read.
-const ROW_MM_MAX: f32 = 560.0;
-/// A row's crop: this many rows high, within the heights the net has seen.
-const CROP_ROWS: f32 = 1.2;
-const CROP_MM: (f32, f32) = (40.0, 80.0);
-/// A first reading is at most this high; a line that leaves it is read again, at the full height.
-const FIRST_CROP_MM_MAX: f32 = 60.0;
-/// A row whose line lies this far off the crop's middle is read again.
-const RECENTRE_MM: f32 = 3.5;
-/// The row may lie this far off a crop's middle and still be known as the one that is meant.
-const OFF_ROW_MM: f32 = 6.0;
-/// A second reading may be so much less sure: what leaves its crop looks sure as well.
-const SURETY_LOSS_MAX: f32 = 0.03;
-/// A line nearer to the crop's edge than this wants a taller crop.
-const EDGE_MM: f32 = 2.5;
-
 /// Digitizes one page.
 pub fn digitize<N: Nets>(
     image: &RawImage,
@@ -111,6 +97,9 @@ pub fn digitize<N: Nets>(
         Ok(geometry) => geometry,
         Err(error) => return Ok(rejected(record, "layout", &error.to_string())),
     };
+    record
+        .findings
+        .extend(geometry.no_grid.as_ref().map(doubts::no_grid));
     observer.begins(Stage::Layout);
     let layout = match find_layout(image, &geometry, &labels, only) {
         Ok(layout) => layout,
@@ -119,7 +108,7 @@ pub fn digitize<N: Nets>(
     record.layout = Some(layout.name.clone());
     observer.begins(Stage::Trace);
     let pulses = pulses(&labels, &geometry.map);
-    let rows = read_rows(image, &geometry.map, nets, &layout)?;
+    let rows = reading::read_rows(image, &geometry.map, nets, &layout)?;
     observer.begins(Stage::Signal);
     let given = Given {
         speed: options.speed,
@@ -139,6 +128,8 @@ pub fn digitize<N: Nets>(
     };
     record.duration = (extent.right - extent.left).at(calibration.speed.value);
     record.traces = traces(&rows, &layout, extent, &calibration, &geometry.map, options);
+    let renamed = naming::name_strips(&mut record.traces, options.sample_rate);
+    record.findings.extend(renamed);
     record
         .findings
         .extend(checks::check(&record.traces, options.sample_rate));
@@ -250,119 +241,6 @@ fn find_layout(
     find_rows(image, &geometry.map, &fit, ruled)
 }
 
-/// The lines of all rows; a row that lay off its crop is read once more.
-fn read_rows<N: Nets>(
-    image: &RawImage,
-    map: &PageMap,
-    nets: &N,
-    layout: &Layout,
-) -> Result<Vec<TracedRow>, NetError> {
-    let strips = row_strips(image, map, layout);
-    let mut rows = trace_rows(image, map, nets, &strips)?;
-    let again: Vec<(usize, RowStrip)> = strips
-        .iter()
-        .enumerate()
-        .filter_map(|(k, strip)| Some((k, better_strip(strip, &rows[k])?)))
-        .collect();
-    let better: Vec<RowStrip> = again.iter().map(|(_, strip)| *strip).collect();
-    for ((k, _), row) in again.iter().zip(trace_rows(image, map, nets, &better)?) {
-        if surety(&row) > surety(&rows[*k]) - SURETY_LOSS_MAX {
-            rows[*k] = row;
-        }
-    }
-    Ok(rows)
-}
-
-/// Mean confidence of a row's line.
-fn surety(row: &TracedRow) -> f32 {
-    let points = row.line.points.iter().flatten();
-    points.clone().map(|point| point.confidence).sum::<f32>() / points.count().max(1) as f32
-}
-
-fn row_strips(image: &RawImage, map: &PageMap, layout: &Layout) -> Vec<RowStrip> {
-    let left = layout.label_left - Mm(LEFT_MM);
-    let height = (CROP_ROWS * layout.row_pitch.0).clamp(CROP_MM.0, FIRST_CROP_MM_MAX);
-    layout
-        .rows
-        .iter()
-        .map(|row| {
-            let right = match layout.column_width {
-                Some(width) => {
-                    layout.label_left + width * layout.column_count as f32 + Mm(RIGHT_MM)
-                }
-                None => page_right(image, map, row.zero[0]),
-            };
-            let right = Mm(right.0.clamp(left.0 + 20.0, left.0 + ROW_MM_MAX));
-            RowStrip {
-                left,
-                right,
-                zero: row.zero,
-                height: Mm(height),
-            }
-        })
-        .collect()
-}
-
-/// How far the picture reaches along a row.
-fn page_right(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> Mm {
-    let (width, height) = (image.width() as f32, image.height() as f32);
-    let inside = |x: f32| {
-        let px = map.to_page(Point::new(x, at.y));
-        px.x >= 0.0 && px.y >= 0.0 && px.x < width && px.y < height
-    };
-    let steps = (0..(ROW_MM_MAX / 2.0) as usize).map(|k| at.x + 2.0 * k as f32);
-    Mm(steps.take_while(|x| inside(*x)).last().unwrap_or(at.x))
-}
-
-/// A strip that holds the row's line better, where this one holds it badly.
-fn better_strip(strip: &RowStrip, row: &TracedRow) -> Option<RowStrip> {
-    let middle = row.strip.height_px() as f32 / 2.0;
-    let px = crate::crop::CROP_PX_PER_MM;
-    let mut ys: Vec<f32> = row
-        .line
-        .points
-        .iter()
-        .flatten()
-        .map(|point| point.y_px)
-        .collect();
-    if ys.is_empty() {
-        return None;
-    }
-    let edge = EDGE_MM * px;
-    let leaves = ys
-        .iter()
-        .filter(|y| **y < edge || **y > 2.0 * middle - 1.0 - edge)
-        .count();
-    ys.sort_by(f32::total_cmp);
-    let below = |y: f32| (y + 0.5 - middle) / px;
-    let (median, range) = (
-        below(ys[ys.len() / 2]),
-        below(0.5 * (ys[0] + ys[ys.len() - 1])),
-    );
-    if leaves >= 1 && strip.height.0 < CROP_MM.1 {
-        // Tall beats want a tall crop around them, but the row must stay the one in its middle.
-        let off = range.clamp(-OFF_ROW_MM, OFF_ROW_MM);
-        return Some(RowStrip {
-            zero: moved(strip, off),
-            height: Mm(CROP_MM.1),
-            ..*strip
-        });
-    }
-    // A line further off is another row's.
-    (RECENTRE_MM..2.0 * OFF_ROW_MM)
-        .contains(&median.abs())
-        .then(|| RowStrip {
-            zero: moved(strip, median),
-            ..*strip
-        })
-}
-
-fn moved(strip: &RowStrip, off_mm: f32) -> [Point<InPaper>; 2] {
-    strip
-        .zero
-        .map(|point| Point::new(point.x, point.y + off_mm))
-}
-
 fn page_calibration(
     geometry: &Geometry,
     layout: &Layout,
@@ -421,15 +299,7 @@ fn traces(
                 right: left + width,
                 scale,
             };
-            out.push(trace(
-                traced,
-                lead,
-                role,
-                start,
-                &window,
-                map,
-                layout.row_pitch,
-            ));
+            out.push(trace(traced, lead, role, start, &window, map));
         }
     }
     out
@@ -442,6 +312,16 @@ struct Window {
     scale: Scale,
 }
 
+/// Upper and lower end of what was read of a row in these columns, from its zero line; a tall beat
+/// was read in a taller crop.
+fn crop_ends(row: &TracedRow, columns: Range<usize>) -> (Mm, Mm) {
+    let height = row.strip.height_px() as f32;
+    let ys = row.line.points[columns].iter().flatten().map(|p| p.y_px);
+    let (low, high) = ys.fold((0.0f32, height), |(low, high), y| (low.min(y), high.max(y)));
+    let from_zero = |y: f32| Mm((y - height / 2.0) / CROP_PX_PER_MM);
+    (from_zero(low), from_zero(high))
+}
+
 fn trace(
     row: &TracedRow,
     lead: Lead,
@@ -449,7 +329,6 @@ fn trace(
     start: Seconds,
     window: &Window,
     map: &PageMap,
-    pitch: Mm,
 ) -> TraceRecord {
     let Window { left, right, scale } = *window;
     let samples = signal::sample(&row.line, &row.strip, left, right, scale);
@@ -475,7 +354,7 @@ fn trace(
         .map(|p| p.confidence)
         .collect();
     let found = samples.iter().flatten().count();
-    let half = pitch * 0.5;
+    let (top, bottom) = crop_ends(row, from.min(to)..to);
     TraceRecord {
         lead,
         role,
@@ -484,10 +363,10 @@ fn trace(
         quality: seen.iter().sum::<f32>() / seen.len().max(1) as f32,
         samples,
         corners_px: [
-            on_page(left, -half),
-            on_page(right, -half),
-            on_page(right, half),
-            on_page(left, half),
+            on_page(left, top),
+            on_page(right, top),
+            on_page(right, bottom),
+            on_page(left, bottom),
         ],
         line_px,
         gain: MmPerMillivolt(scale.gain.0),

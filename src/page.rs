@@ -372,18 +372,6 @@ impl PageMap {
         let below = self.to_page(Point::new(point.x, point.y + 1.0));
         (PxPerMm(here.distance(right)), PxPerMm(here.distance(below)))
     }
-
-    /// The same map on paper whose millimetres are stretched: the point that was at `(x, y)` is
-    /// from now on at `(x * x_ratio, y * y_ratio)`. For pages without a grid, whose scale is
-    /// learned only after the map was made; refused (`None`) on a map with a mesh.
-    pub fn rescaled(&self, x_ratio: f32, y_ratio: f32) -> Option<Self> {
-        if self.mesh.is_some() {
-            return None;
-        }
-        let (x, y) = (f64::from(1.0 / x_ratio), f64::from(1.0 / y_ratio));
-        let shrink = Homography::new([x, 0.0, 0.0, 0.0, y, 0.0, 0.0, 0.0, 1.0])?;
-        Some(Self::new(self.paper_to_page.after(&shrink), None))
-    }
 }
 
 /// A quarter turn that brings the page upright.
@@ -433,20 +421,6 @@ mod tests {
                 "{x} {y} came back as {back:?}"
             );
         }
-    }
-
-    #[test]
-    fn rescaling_keeps_the_pixels() {
-        let flat = PageMap::new(
-            Homography::similarity(8.0, 8.0, 0.1, (3.0, 4.0)).unwrap(),
-            None,
-        );
-        let wide = flat.rescaled(1.25, 0.5).unwrap();
-        let (a, b) = (
-            flat.to_page(Point::new(40.0, 30.0)),
-            wide.to_page(Point::new(50.0, 15.0)),
-        );
-        assert!(a.distance(b) < 1e-3);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod checks;
 pub mod doubts;
+pub mod naming;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +59,7 @@ pub struct TraceRecord {
     pub start: Seconds,
     /// Samples at the record's rate, from `start`.
     pub samples: Vec<Option<Millivolt>>,
-    /// Corners of the panel in page pixels: top left, top right, bottom right, bottom left.
+    /// Corners of the panel's crop, as it was read, in page pixels: top left, top right, bottom right, bottom left.
     pub corners_px: [[f32; 2]; 4],
     /// Where the line was found, page pixels, for overlays; one point a millimetre or closer.
     pub line_px: Vec<[f32; 2]>,

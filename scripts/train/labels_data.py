@@ -48,4 +48,7 @@ def keep(image: np.ndarray, truth: dict, folder: pathlib.Path, stem: str) -> Non
     """Writes the letterboxed page and its boxes."""
     picture, scale = letterbox(image)
     cv2.imwrite(str(folder / f"{stem}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 93])
-    (folder / f"{stem}.json").write_text(json.dumps(boxes_of(truth, scale)))
+    # A training takes up a page when this file is there, and whole.
+    part = folder / f"{stem}.part"
+    part.write_text(json.dumps(boxes_of(truth, scale)))
+    part.rename(folder / f"{stem}.json")

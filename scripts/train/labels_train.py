@@ -1,6 +1,6 @@
 """Trains the labels net. One command from nothing, the same one to go on:
 
-    labels_train.py --work DIR --pool POOL/labels [--hours H] [--threads N]
+    labels_train.py --work DIR --pool POOL/labels [--pool POOL ...] [--hours H] [--threads N]
 
 DIR/last.pt holds the state (every three minutes), DIR/train.log one line every 30 s. The
 exponential mean of the weights is exported. Assignment: task-aligned (Feng et al., TOOD, 2021);
@@ -9,12 +9,8 @@ losses: binary cross entropy, CIoU (Zheng et al., 2020), DFL.
 
 from __future__ import annotations
 
-import argparse
-import collections
-import concurrent.futures
 import json
 import math
-import os
 import pathlib
 import time
 
@@ -26,32 +22,68 @@ from torch.nn import functional as F
 from labels_data import FILL
 from labels_net import BINS, LabelsNet, anchors, flatten, to_boxes
 from precision import autocast
+from training import Run, ahead, arguments, train
 
 TILE = 320
 CELL = 80
 MOSAIC_SHARE = 0.75
 LEADS = 19  # classes that are names of leads
 CANDIDATES = 8
+RARE = 0.2  # share of pages under which a class is drawn more often
 SIDE_MIN = 14.0  # a thin "I" still has places within it
+
+
+class Pages:
+    """The pages of some pools; every fourth draw is one with a class that few pages have."""
+
+    def __init__(self, folders: list[pathlib.Path]) -> None:
+        self.folders = folders
+        self.all: list[pathlib.Path] = []
+        self.holding: dict[int, list[pathlib.Path]] = {}
+        self.looked = 0.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Sees new pages."""
+        self.looked = time.time()
+        found = {path for folder in self.folders for path in folder.glob("*.json")}
+        for path in sorted(found - set(self.all)):
+            self.all.append(path)
+            for kind in {int(box[0]) for box in json.loads(path.read_text())}:
+                self.holding.setdefault(kind, []).append(path)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def pick(self, rng: np.random.Generator) -> pathlib.Path:
+        if time.time() - self.looked > 60:
+            self.refresh()
+        rare = [p for p in self.holding.values() if len(p) < RARE * len(self.all)]
+        pages = self.all
+        if rare and rng.random() < 0.25:
+            pages = rare[rng.integers(len(rare))]
+        return pages[rng.integers(len(pages))]
 
 
 def tiles(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Four tiles of one page: RGB pictures and [class, l, t, r, b]."""
-    page = cv2.imread(str(path))[:, :, ::-1]
+    page = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     boxes = np.array(json.loads(path.with_suffix(".json").read_text()), float).reshape(-1, 5)
     if rng.random() < MOSAIC_SHARE and (boxes[:, 0] < LEADS).any():
         made = [mosaic(rng, page, boxes) for _ in range(4)]
     else:
-        made = [cut(rng, page, boxes, TILE, 0.8) for _ in range(4)]
+        texts = boxes[boxes[:, 0] >= LEADS]
+        aims = [texts if len(texts) and rng.random() < 0.6 else boxes for _ in range(4)]
+        made = [cut(rng, page, boxes, TILE, 0.8, aim) for aim in aims]
     return [(tone(rng, picture), kept) for picture, kept in made]
 
 
 def make_batch(
-    rng: np.random.Generator, pages: list[pathlib.Path], size: int
+    rng: np.random.Generator, pages: Pages, size: int
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     made = []
     while len(made) < size:
-        made += tiles(rng, pages[rng.integers(len(pages))].with_suffix(".jpg"))
+        made += tiles(rng, pages.pick(rng).with_suffix(".jpg"))
     pictures = np.stack([m[0] for m in made]).transpose(0, 3, 1, 2)
     return torch.from_numpy(pictures / 255).float(), [torch.from_numpy(m[1]).float() for m in made]
 
@@ -203,99 +235,19 @@ def losses(
     return 2 * bce + 4 * box_loss + dfl, parts
 
 
-class Run:
-    """A training's whole state, saved and found again."""
-
-    def __init__(self, work: pathlib.Path, rate: float) -> None:
-        self.path = work / "last.pt"
-        torch.manual_seed(1)
-        self.net = LabelsNet().to(memory_format=torch.channels_last)
-        self.opt = torch.optim.AdamW(self.net.parameters(), rate, weight_decay=5e-4)
-        self.mean = {k: v.clone().float() for k, v in self.net.state_dict().items()}
-        self.step, self.tiles = 0, 0
-        if self.path.exists():
-            state = torch.load(self.path)
-            self.net.load_state_dict(state["net"])
-            self.opt.load_state_dict(state["opt"])
-            self.mean, self.step, self.tiles = state["mean"], state["step"], state["tiles"]
-
-    def update(self, size: int) -> None:
-        self.step += 1
-        self.tiles += size
-        keep = min(0.998, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for k, v in self.net.state_dict().items():
-                self.mean[k].mul_(keep).add_(v.float(), alpha=1 - keep)
-
-    def save(self) -> None:
-        state = {"net": self.net.state_dict(), "opt": self.opt.state_dict(), "mean": self.mean}
-        state |= {"step": self.step, "tiles": self.tiles}
-        part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.path)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=pathlib.Path, required=True)
-    parser.add_argument("--pool", type=pathlib.Path, required=True)
-    parser.add_argument("--hours", type=float, default=100.0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--finish", type=int, default=0, help="tiles over which the rate falls")
-    return parser.parse_args()
-
-
 def main() -> None:
-    args = arguments()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
-    run = Run(args.work, args.rate)
+    args = arguments(__doc__, batch=16)
+    run, pages = Run(args.work, LabelsNet, args.rate, decay=5e-4, keep=0.998), Pages(args.pool)
     rng = np.random.default_rng(2000 + run.step)
-    start = said = saved = time.time()
-    first_tile, seen, smooth, listed = run.tiles, 0, {}, time.time()
-    pages = sorted(args.pool.glob("*.json"))
-    # Batches are made on a thread of their own: OpenCV lets go of the interpreter.
-    maker = concurrent.futures.ThreadPoolExecutor(1)
-    ready = collections.deque(
-        maker.submit(make_batch, rng, pages, args.batch) for _ in range(3)
-    )
-    while time.time() - start < 3600 * args.hours:
-        if time.time() - listed > 60:
-            pages, listed = sorted(args.pool.glob("*.json")), time.time()
-        rate = args.rate * min(1.0, (run.step + 1) / 300)
-        if args.finish:
-            done = (run.tiles - first_tile) / args.finish
-            if done >= 1:
-                break
-            rate *= 0.5 + 0.5 * math.cos(math.pi * done)
-        for group in run.opt.param_groups:
-            group["lr"] = rate
-        x, truths = ready.popleft().result()
-        ready.append(maker.submit(make_batch, rng, pages, args.batch))
-        run.opt.zero_grad(set_to_none=True)
+
+    def loss_of(made: tuple[torch.Tensor, list[torch.Tensor]]) -> tuple[torch.Tensor, dict]:
+        x, truths = made
         with autocast():
             outs = run.net(x.contiguous(memory_format=torch.channels_last))
-        loss, parts = losses(outs, truths)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(run.net.parameters(), 10.0)
-        run.opt.step()
-        run.update(args.batch)
-        seen += args.batch
-        smooth = {k: 0.98 * smooth.get(k, v) + 0.02 * v for k, v in parts.items()}
-        now = time.time()
-        if now - said > 30:
-            figures = " ".join(f"{k} {v:.4f}" for k, v in smooth.items())
-            line = f"{run.tiles} tiles {seen / (now - said):.1f}/s {len(pages)} pages {figures}"
-            with open(args.work / "train.log", "a") as log:
-                log.write(line + "\n")
-            said, seen = now, 0
-        if now - saved > 120:
-            run.save()
-            saved = now
-    run.save()
+        return losses(outs, truths)
+
+    batches = ahead(lambda: make_batch(rng, pages, args.batch))
+    train(run, args, batches, loss_of, 10.0, pages)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ THIS, OTHER, INK = 1, 2, 3
 # While drawing, classes stand in the order in which they cover each other.
 RANK = {INK: 1, OTHER: 2, THIS: 3}
 SAME_ROW_MM = 3.2
+NEAR_START_MM = 6.0
+TALL_MM = 16.0
 
 Place = Callable[[np.ndarray], np.ndarray]
 
@@ -173,7 +175,8 @@ def crop(
 
 
 def crops(rng: np.random.Generator, page: Page) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """One crop a panel, three a strip; ends are taken more often than the middle."""
+    """One crop a panel, three a strip; ends are taken more often than the middle. Where a beat
+    stands right behind the start, and where one is tall, one crop more: there the faults are."""
     out = []
     for row, path in enumerate(page.paths):
         left, right = path[0, 0], path[-1, 0]
@@ -182,4 +185,16 @@ def crops(rng: np.random.Generator, page: Page) -> list[tuple[np.ndarray, np.nda
             if rng.random() < 0.35:
                 x = rng.choice([left, right]) + rng.normal(0, 5)
             out.append(crop(rng, page, row, x))
+        out += [crop(rng, page, row, x + rng.normal(0, 5)) for x in hard_places(path)]
     return out
+
+
+def hard_places(path: np.ndarray) -> list[float]:
+    """Millimetres of a beat close to the start, and of the farthest point of a tall trace."""
+    off = np.abs(path[:, 1] - np.median(path[:, 1]))
+    places = []
+    if off[path[:, 0] < path[0, 0] + NEAR_START_MM].max() > 4:
+        places.append(path[0, 0])
+    if off.max() > TALL_MM:
+        places.append(path[off.argmax(), 0])
+    return places

@@ -9,6 +9,7 @@ is not drawn, IGNORE where nothing is known). All at 8 px/mm with the row's zero
 from __future__ import annotations
 
 import pathlib
+import time
 
 import cv2
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 PX_PER_MM = 8.0
 PAPER = 200.0
 ABSENT, IGNORE = -1000.0, -2000.0
-HEIGHTS = (320, 384, 384, 448, 480)
+# Rows with tall beats are read in crops taller than the pool's: those are stretched further.
+HEIGHTS = (320, 384, 384, 448, 480, 640)
 
 
 class Pool:
@@ -26,9 +28,11 @@ class Pool:
     def __init__(self, folders: list[pathlib.Path]) -> None:
         self.folders = folders
         self.shards: dict[pathlib.Path, tuple[np.ndarray, ...]] = {}
+        self.looked = 0.0
         self.refresh()
 
     def refresh(self) -> None:
+        self.looked = time.time()
         seen = {p for folder in self.folders for p in folder.glob("*.y.npy")}
         self.shards = {p: s for p, s in self.shards.items() if p in seen}
         for path in seen - set(self.shards):
@@ -40,11 +44,29 @@ class Pool:
         return sum(len(s[2]) for s in self.shards.values())
 
     def pick(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        if time.time() - self.looked > 60:
+            self.refresh()
         shards = list(self.shards.values())
         weights = np.array([len(s[2]) for s in shards], float)
         image, label, y = shards[rng.choice(len(shards), p=weights / weights.sum())]
         k = int(rng.integers(len(y)))
-        return image[k], label[k], y[k]
+        return image[k], label[k], sharp_ends(y[k])
+
+
+def sharp_ends(y: np.ndarray) -> np.ndarray:
+    """Absent right behind the ends of a line: shards leave a millimetre there unknown."""
+    unknown = y < (ABSENT + IGNORE) / 2
+    edges = np.flatnonzero(np.diff(np.r_[False, unknown, False].astype(np.int8)))
+    out = np.array(y)
+    for first, last in edges.reshape(-1, 2):
+        if last - first > 9 or first == 0 or last == len(y):
+            continue
+        before, after = y[first - 1] > ABSENT / 2, y[last] > ABSENT / 2
+        if before and not after:
+            out[first + 1 : last] = ABSENT
+        elif after and not before:
+            out[first : last - 1] = ABSENT
+    return out
 
 
 def stretch(
@@ -53,7 +75,9 @@ def stretch(
     """Stretch about the row, shift, and cut to `height`: tall QRS, rows off their place."""
     source = image.shape[1]
     factor, shift = 1.0, 0.0
-    if rng.random() < 0.6:
+    if height > source:
+        factor = float(rng.uniform(1.1, 2.2))
+    elif rng.random() < 0.6:
         factor = float(np.exp(rng.uniform(-0.15, 0.7)))
         shift = float(rng.normal(0, 6))
     offset = height / 2 + shift - factor * source / 2
@@ -68,8 +92,10 @@ def stretch(
     label = cv2.warpAffine(
         np.ascontiguousarray(label), matrix, size, flags=cv2.INTER_NEAREST, borderValue=0
     )
-    y = np.where(y > ABSENT / 2, y * factor + matrix[1, 2], y)
-    outside = (y > ABSENT / 2) & ((y < 1) | (y > height - 2))
+    drawn = y > ABSENT / 2
+    outside = drawn & ((y < 1) | (y > source - 2))
+    y = np.where(drawn, y * factor + matrix[1, 2], y)
+    outside |= drawn & ((y < 1) | (y > height - 2))
     return np.stack(planes), label, np.where(outside, IGNORE, y)
 
 

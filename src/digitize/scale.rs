@@ -6,7 +6,7 @@
 //! usual length of the layout, 10 s at 25 mm/s; either is marked as such.
 
 use crate::calibration::{Evidence, PaperScale, pulse_height, pulses};
-use crate::grid::find_grid;
+use crate::grid::{GridError, find_grid};
 use crate::labels::Label;
 use crate::layout::LayoutError;
 use crate::layout::fit::{Fit, fit};
@@ -18,6 +18,8 @@ pub struct Geometry {
     pub map: PageMap,
     pub scale: PaperScale,
     pub evidence: Evidence,
+    /// Why the millimetres are not the grid's, where they are not.
+    pub no_grid: Option<GridError>,
 }
 
 /// Length of a page's recording for want of a grid: 10 s at 25 mm/s.
@@ -36,13 +38,17 @@ pub fn find(
     labels: &[Label],
     only: Option<&str>,
 ) -> Result<Geometry, LayoutError> {
-    if let Ok(grid) = find_grid(image, turn) {
-        return Ok(Geometry {
-            map: grid.map,
-            scale: PaperScale::Grid,
-            evidence: Evidence::Measured,
-        });
-    }
+    let no_grid = match find_grid(image, turn) {
+        Ok(grid) => {
+            return Ok(Geometry {
+                map: grid.map,
+                scale: PaperScale::Grid,
+                evidence: Evidence::Measured,
+                no_grid: None,
+            });
+        }
+        Err(error) => error,
+    };
     let lattice = fit(&super::seen_leads(labels, &pixels(turn)), only)?;
     let tilt = lattice.lattice.across[1].atan2(lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
@@ -58,6 +64,7 @@ pub fn find(
         map: turned(turn, tilt, x, y),
         scale: PaperScale::Fitted,
         evidence,
+        no_grid: Some(no_grid),
     })
 }
 

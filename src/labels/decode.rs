@@ -47,16 +47,13 @@ pub fn decode(maps: &[RawMap], view: &View, score_min: f32) -> Result<Vec<Label>
         collect(&pair[0], &pair[1], stride, logit_min, &mut candidates);
     }
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept: Vec<Candidate> = Vec::new();
+    let mut kept: heapless::Vec<Candidate, LABELS_MAX> = heapless::Vec::new();
     for candidate in candidates {
         let covered = kept.iter().any(|other| {
             same_kind(candidate.class, other.class)
                 && candidate.bounds.overlap(&other.bounds) > OVERLAP_MAX
         });
-        if !covered {
-            kept.push(candidate);
-        }
-        if kept.len() == LABELS_MAX {
+        if !covered && kept.push(candidate).is_err() {
             break;
         }
     }

@@ -6,6 +6,8 @@
 //! and then for each row alone. Horizontal grid lines run along as well; they repeat every 5 mm,
 //! which a zero line does not.
 
+use ndarray::{Array2, Axis};
+
 use super::fit::{Fit, Lattice};
 use super::{Layout, LayoutError, Row, RowKind};
 use crate::page::{InPaper, PageMap, Point, RawImage};
@@ -121,10 +123,9 @@ fn row_labels(fit: &Fit) -> Vec<(f32, RowKind)> {
     rows
 }
 
-/// Darkness around one row's labels: `dark[line * columns + column]`, lines from the top.
+/// Darkness around one row's labels: `dark[[line, column]]`, lines from the top.
 struct Profile {
-    columns: usize,
-    dark: Vec<f32>,
+    dark: Array2<f32>,
 }
 
 impl Profile {
@@ -133,66 +134,51 @@ impl Profile {
         let pitch = lattice.down[0].hypot(lattice.down[1]);
         let columns = (width * across / ALONG_MM) as usize;
         let step = ACROSS_MM / pitch;
-        let reach = (REACH_ROWS / step) as isize;
-        let mut dark = Vec::with_capacity(columns * (2 * reach + 1) as usize);
-        for line in -reach..=reach {
-            for column in 0..columns {
-                let along = (column as f32 + 0.5) * width / columns as f32;
-                let [x, y] = lattice.place(along, row + line as f32 * step);
-                dark.push(brightness(image, map, Point::new(x, y)));
-            }
-        }
-        let mut profile = Self { columns, dark };
+        let reach = (REACH_ROWS / step) as usize;
+        let dark = Array2::from_shape_fn((2 * reach + 1, columns), |(line, column)| {
+            let along = (column as f32 + 0.5) * width / columns as f32;
+            let off = (line as f32 - reach as f32) * step;
+            let [x, y] = lattice.place(along, row + off);
+            brightness(image, map, Point::new(x, y))
+        });
+        let mut profile = Self { dark };
         profile.level();
         profile
     }
 
     /// Brightness to darkness: one less the share of the paper's level around.
     fn level(&mut self) {
-        let lines = self.dark.len() / self.columns;
-        let block = (BLOCK_MM / ALONG_MM) as usize;
-        for first in (0..self.columns).step_by(block) {
-            let last = (first + block).min(self.columns);
-            let mut values: Vec<f32> = (0..lines)
-                .flat_map(|line| {
-                    &self.dark[line * self.columns + first..line * self.columns + last]
-                })
-                .copied()
-                .filter(|value| !value.is_nan())
-                .collect();
+        let side = (BLOCK_MM / ALONG_MM) as usize;
+        for mut block in self.dark.axis_chunks_iter_mut(Axis(1), side) {
+            let mut values: Vec<f32> = block.iter().copied().filter(|v| !v.is_nan()).collect();
             let at = (values.len() * 9 / 10).min(values.len().saturating_sub(1));
             let paper = if values.is_empty() {
                 1.0
             } else {
                 values.select_nth_unstable_by(at, f32::total_cmp).1.max(8.0)
             };
-            for line in 0..lines {
-                for value in &mut self.dark[line * self.columns + first..line * self.columns + last]
-                {
-                    *value = if value.is_nan() {
-                        0.0
-                    } else {
-                        (1.0 - *value / paper).max(0.0)
-                    };
+            // Where there is no picture there is no ink.
+            block.mapv_inplace(|v| {
+                if v.is_nan() {
+                    0.0
+                } else {
+                    (1.0 - v / paper).max(0.0)
                 }
-            }
+            });
         }
     }
 
     /// Share of columns with ink at each line or beside it, less what repeats with the grid.
     fn runs(&self, threshold: f32) -> Vec<f32> {
-        let lines = self.dark.len() / self.columns;
+        let (lines, columns) = self.dark.dim();
         let ink = |line: usize, column: usize| {
             let low = line.saturating_sub(1);
-            (low..=(line + 1).min(lines - 1))
-                .any(|l| self.dark[l * self.columns + column] > threshold)
+            (low..=(line + 1).min(lines - 1)).any(|l| self.dark[[l, column]] > threshold)
         };
         let share: Vec<f32> = (0..lines)
             .map(|line| {
-                (0..self.columns)
-                    .filter(|column| ink(line, *column))
-                    .count() as f32
-                    / self.columns as f32
+                let inked = (0..columns).filter(|column| ink(line, *column)).count();
+                inked as f32 / columns as f32
             })
             .collect();
         let period = (GRID_PERIOD_MM / ACROSS_MM) as usize;

@@ -19,7 +19,7 @@ const RESIDUAL_MAX: f32 = 0.5;
 /// Fewer common samples than half a second's tell nothing.
 const COMMON_S_MIN: f32 = 0.5;
 /// Least correlation between a rhythm strip and the same lead's panel.
-const RHYTHM_CORRELATION_MIN: f32 = 0.7;
+pub(super) const RHYTHM_CORRELATION_MIN: f32 = 0.7;
 /// A panel may lie this far from its place in the rhythm strip.
 const RHYTHM_LAG_S: f32 = 0.2;
 
@@ -157,14 +157,14 @@ fn rhythm(traces: &[TraceRecord], rate: Hertz) -> Vec<Finding> {
                      they may not be of one time, or one is misread",
                     strip.lead.name()
                 );
-                Finding::new(Severity::Note, "rhythm", Some(strip.lead), message)
+                Finding::new(Severity::Warning, "rhythm", Some(strip.lead), message)
             })
         })
         .collect()
 }
 
 /// Best correlation of `panel` with `strip` at the panel's time, lags up to `RHYTHM_LAG_S`.
-fn correlation(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz) -> Option<f32> {
+pub(super) fn correlation(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz) -> Option<f32> {
     let reach = (RHYTHM_LAG_S * rate.0) as isize;
     let offset = ((panel.start.0 - strip.start.0) * rate.0).round() as isize;
     let at = |lag: isize| {

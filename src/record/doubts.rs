@@ -1,14 +1,23 @@
-//! Doubts about the calibration, as findings.
+//! Doubts about the scale and the calibration, as findings.
 //!
-//! In: `Doubt`s. Out: `Finding`s in words that an operator can act on. A value that was assumed or
+//! In: `Doubt`s, and why no grid was found. Out: `Finding`s in words that an operator can act on. A value that was assumed or
 //! contradicted is a warning at least; nothing here changes a value.
 
 use super::{Finding, Severity};
 use crate::calibration::Doubt;
+use crate::grid::GridError;
 
 /// One finding a doubt.
 pub fn findings(doubts: &[Doubt]) -> Vec<Finding> {
     doubts.iter().map(finding).collect()
+}
+
+/// The finding for a page whose millimetres are not the grid's.
+pub fn no_grid(why: &GridError) -> Finding {
+    let message = format!(
+        "no paper grid was found ({why}): lengths come from the pulse or the layout's usual length"
+    );
+    Finding::new(Severity::Warning, "no_grid", None, message)
 }
 
 fn finding(doubt: &Doubt) -> Finding {
@@ -23,12 +32,6 @@ fn finding(doubt: &Doubt) -> Finding {
             "gain_assumed",
             "no gain was read and no pulse measured: 10 mm/mV is assumed; give --gain if it is \
              another"
-                .to_owned(),
-        ),
-        Doubt::NoGrid => (
-            Severity::Warning,
-            "no_grid",
-            "no paper grid was found: lengths come from the pulse or the layout's usual length"
                 .to_owned(),
         ),
         Doubt::TwoSpeeds(a, b) => (
@@ -80,12 +83,15 @@ mod tests {
 
     #[test]
     fn what_was_assumed_is_never_ok() {
-        for doubt in [Doubt::SpeedAssumed, Doubt::GainAssumed, Doubt::NoGrid] {
-            assert_eq!(
-                Record::status_of(&findings(&[doubt])),
-                Status::Warning,
-                "{doubt:?}"
-            );
+        let no_grid = no_grid(&GridError::NoRuling {
+            strength: 0.2,
+            needed: 0.5,
+        });
+        let mut all = findings(&[Doubt::SpeedAssumed, Doubt::GainAssumed]);
+        all.push(no_grid);
+        for finding in all {
+            let status = Record::status_of(std::slice::from_ref(&finding));
+            assert_eq!(status, Status::Warning, "{finding:?}");
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! In: the rows' lines, the layout, the calibration pulses. Out: `Extent`, millimetres along the
 //! paper. The line itself tells: it begins where the pen began, and pulses are no part of it. All
-//! rows begin together, so the median row decides; on pages of several columns the labels give the
-//! width, and the ends only the place.
+//! rows begin together; on pages of several columns the labels give the width, so that both ends
+//! of every row have a vote on one place. On a page of one column the median row decides.
 
 use crate::calibration::Pulse;
 use crate::layout::Layout;
@@ -31,60 +31,80 @@ const PULSE_SLACK_MM: f32 = 0.8;
 /// A trace begins about this far left of its label's left edge, and at most this far from there.
 const USUAL_BEFORE_LABEL_MM: f32 = 1.5;
 const OFF_LABEL_MAX_MM: f32 = 10.0;
-/// Beginning and end agree on where a recording of the labels' width lies.
-const ENDS_AGREE_MM: f32 = 3.0;
+/// Ends this near to one another agree.
+const AGREE_MM: f32 = 1.2;
+/// An end beside a pulse is only as sure as the pulse's box; an end alone counts 1.
+const BESIDE_PULSE_WEIGHT: f32 = 0.3;
+/// What the labels count, and how far a trace may begin from its usual place before them.
+const LABEL_WEIGHT: f32 = 1.5;
+const LABEL_SPREAD_MM: f32 = 4.0;
+
+/// Where one row's line begins and ends, and whether a pulse stands there.
+struct RowEnds {
+    left: f32,
+    right: f32,
+    after_pulse: bool,
+    before_pulse: bool,
+}
 
 /// The recording's ends; `None` where no row has a line.
 pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Option<Extent> {
-    let limits: Vec<(f32, f32)> = rows.iter().map(|row| limits(row, layout, pulses)).collect();
-    let ends: Vec<(f32, f32)> = rows
+    let ends: Vec<RowEnds> = rows
         .iter()
-        .zip(&limits)
-        .filter_map(|(row, limits)| row_ends(row, limits))
+        .filter_map(|row| row_ends(row, limits(row, layout, pulses)))
         .collect();
     if ends.is_empty() {
         return None;
     }
-    let after_pulse = limits.iter().any(|limits| limits.0.is_finite());
-    let before_pulse = limits.iter().any(|limits| limits.1.is_finite());
-    let left = median(ends.iter().map(|e| e.0).collect());
-    let right = median(ends.iter().map(|e| e.1).collect());
     let Some(column) = layout.column_width else {
+        let left = median(ends.iter().map(|e| e.left).collect());
+        let right = median(ends.iter().map(|e| e.right).collect());
         return (right > left).then_some(Extent {
             left: Mm(left),
             right: Mm(right),
         });
     };
     let width = column.0 * layout.column_count as f32;
-    let label = layout.label_left.0;
-    let off = |x: f32| (label - USUAL_BEFORE_LABEL_MM - x).abs();
-    let by_end = right - width;
-    // An end beside a pulse is only as sure as the pulse's box, and one at which the rows disagree
-    // is not sure either. Where both ends agree the surer one tells; else a pulse or a stray line
-    // is part of one of them, and the labels tell which.
-    let surer_end = match (after_pulse, before_pulse) {
-        (true, false) => true,
-        (false, true) => false,
-        (true, true) | (false, false) => {
-            spread(ends.iter().map(|e| e.1).collect()) < spread(ends.iter().map(|e| e.0).collect())
-        }
-    };
-    let left = if (left - by_end).abs() < ENDS_AGREE_MM {
-        if surer_end { by_end } else { left }
-    } else if off(left) <= off(by_end) {
-        left
-    } else {
-        by_end
-    };
-    let left = if off(left) < OFF_LABEL_MAX_MM {
-        left
-    } else {
-        label - USUAL_BEFORE_LABEL_MM
-    };
+    let left = beginning(&ends, width, layout.label_left.0);
     Some(Extent {
         left: Mm(left),
         right: Mm(left + width),
     })
+}
+
+/// Where most of the rows' ends say that a recording of this width begins. Lines run on past their
+/// end along a grid line, and lose their end: those agree with no other. The labels have a say too.
+fn beginning(ends: &[RowEnds], width: f32, label: f32) -> f32 {
+    let beside_pulse = |beside: bool| if beside { BESIDE_PULSE_WEIGHT } else { 1.0 };
+    let votes: Vec<(f32, f32)> = ends
+        .iter()
+        .flat_map(|e| {
+            [
+                (e.left, beside_pulse(e.after_pulse)),
+                (e.right - width, beside_pulse(e.before_pulse)),
+            ]
+        })
+        .filter(|(x, _)| (x - (label - USUAL_BEFORE_LABEL_MM)).abs() < OFF_LABEL_MAX_MM)
+        .collect();
+    let support = |x: f32| -> f32 {
+        let near = votes
+            .iter()
+            .map(|(vote, weight)| weight * (1.0 - (vote - x).abs() / AGREE_MM).max(0.0));
+        let off = (label - USUAL_BEFORE_LABEL_MM - x) / LABEL_SPREAD_MM;
+        near.sum::<f32>() + LABEL_WEIGHT * (-off * off).exp()
+    };
+    let best = votes
+        .iter()
+        .map(|vote| vote.0)
+        .max_by(|a, b| support(*a).total_cmp(&support(*b)));
+    let Some(best) = best else {
+        return label - USUAL_BEFORE_LABEL_MM;
+    };
+    let near = votes.iter().filter(|vote| (vote.0 - best).abs() < AGREE_MM);
+    let (sum, total) = near.fold((0.0, 0.0), |(sum, total), (x, weight)| {
+        (sum + x * weight, total + weight)
+    });
+    sum / total
 }
 
 /// Where a row's line may lie: between the pulses at its ends.
@@ -109,7 +129,7 @@ fn limits(row: &TracedRow, layout: &Layout, pulses: &[Pulse]) -> (f32, f32) {
     (left, right)
 }
 
-fn row_ends(row: &TracedRow, limits: &(f32, f32)) -> Option<(f32, f32)> {
+fn row_ends(row: &TracedRow, limits: (f32, f32)) -> Option<RowEnds> {
     let mut pieces: Vec<(f32, f32)> = Vec::new();
     for (column, point) in row.line.points.iter().enumerate() {
         let Some(point) = point.filter(|point| point.confidence > SURE_MIN) else {
@@ -128,17 +148,12 @@ fn row_ends(row: &TracedRow, limits: &(f32, f32)) -> Option<(f32, f32)> {
         }
     }
     pieces.retain(|piece| piece.1 - piece.0 >= PIECE_MIN_MM);
-    Some((pieces.first()?.0, pieces.last()?.1))
-}
-
-/// Mean distance from the median.
-fn spread(values: Vec<f32>) -> f32 {
-    let middle = median(values.clone());
-    values
-        .iter()
-        .map(|value| (value - middle).abs())
-        .sum::<f32>()
-        / values.len() as f32
+    Some(RowEnds {
+        left: pieces.first()?.0,
+        right: pieces.last()?.1,
+        after_pulse: limits.0.is_finite(),
+        before_pulse: limits.1.is_finite(),
+    })
 }
 
 fn median(mut values: Vec<f32>) -> f32 {
@@ -202,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_row_decides() {
+    fn most_ends_decide() {
         let rows = [
             row(30.0, &[(20.0, 269.0)]),
             row(55.0, &[(20.0, 270.0)]),

@@ -15,7 +15,7 @@ use crate::units::Mm;
 /// Columns at a tile's ends that are read from its neighbour, 4 mm.
 const OVERLAP_PX: usize = 32;
 /// Widest tile, what its neighbours read included.
-const TILE_PX_MAX: usize = 640;
+const TILE_PX_MAX: usize = 1216;
 /// Sides of a picture are multiples of this.
 const SIDE_STEP_PX: usize = 32;
 

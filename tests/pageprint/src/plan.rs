@@ -497,6 +497,9 @@ struct House {
     text: Style,
 }
 
+/// Pages whose panels begin with a bar and the name close to it.
+const CROWDED_SHARE: f32 = 0.15;
+
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Above,
@@ -528,6 +531,8 @@ enum Tick {
     Pair,
     /// An arrow down to the trace, before its label.
     Arrow,
+    /// A thick bar of this half height upon the start, the first column's too.
+    Post(f32),
 }
 
 impl House {
@@ -550,7 +555,7 @@ impl House {
         } else {
             [rng.range(-1.0, 4.0), rng.range(2.5, 8.0)]
         };
-        Self {
+        let house = Self {
             label: Style {
                 font: font(rng),
                 height_mm: height,
@@ -592,6 +597,23 @@ impl House {
                 height_mm: rng.range(1.7, 3.2),
                 stroke_mm: (plan.line_width_mm).max(0.18),
             },
+        };
+        if rng.chance(CROWDED_SHARE) {
+            house.crowded(rng)
+        } else {
+            house
+        }
+    }
+
+    /// A bar upon the start of every panel and the name at its foot or head, so that the first
+    /// beat runs through both: how programs that plot in one go set their pages.
+    fn crowded(self, rng: &mut Rng) -> Self {
+        let half = rng.range(2.5, 4.5);
+        Self {
+            place: rng.weigh(&[(4.0, Place::Below), (1.0, Place::Above)]),
+            offset: [rng.range(-0.6, 1.2), half + rng.range(-0.8, 1.5)],
+            tick: Tick::Post(half),
+            ..self
         }
     }
 
@@ -796,6 +818,7 @@ fn separators(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
     let (half, thick) = match house.tick {
         Tick::None | Tick::Gap => return,
         Tick::Bar => (rng.range(2.5, 6.0), rng.range(0.3, 1.0)),
+        Tick::Post(half) => (half, rng.range(0.4, 1.1)),
         Tick::Short => (rng.range(1.0, 2.5), plan.line_width_mm),
         Tick::Square => (1.0, plan.line_width_mm),
         Tick::Full => return full_separators(plan, frame, None),
@@ -809,7 +832,8 @@ fn separators(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
     let shift = rng.range(-0.6, 0.6);
     let starts: Vec<[f32; 2]> = plan.traces.iter().map(|t| [t.left_mm, t.zero_mm]).collect();
     for [x, y] in starts {
-        if x < frame.left + 1.0 && !rng.chance(0.3) {
+        let post = matches!(house.tick, Tick::Post(_));
+        if x < frame.left + 1.0 && !post && !rng.chance(0.3) {
             continue;
         }
         let x = x + shift;

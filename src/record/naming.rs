@@ -1,0 +1,114 @@
+//! Whether a rhythm strip is the lead that its label says.
+//!
+//! In: the traces of one page. Out: the same traces, a strip renamed where it shows another panel
+//! than its own, and the `Finding` that says so. A panel's name stands firm, its place in the
+//! layout tells it; a strip's hangs on one small label, and `V1` and `V4` are alike.
+
+use super::checks::{RHYTHM_CORRELATION_MIN, correlation};
+use super::{Finding, Role, Severity, TraceRecord};
+use crate::labels::Lead;
+use crate::units::Hertz;
+
+/// A strip shows a panel if it correlates with it this well.
+const SHOWN_MIN: f32 = 0.9;
+
+/// Renames the strips that show another lead's panel.
+pub fn name_strips(traces: &mut [TraceRecord], rate: Hertz) -> Vec<Finding> {
+    let strips: Vec<usize> = (0..traces.len())
+        .filter(|k| traces[*k].role == Role::Rhythm)
+        .collect();
+    let mut findings = Vec::new();
+    for k in strips {
+        let Some(lead) = shown(traces, k, rate) else {
+            continue;
+        };
+        let message = format!(
+            "the rhythm strip was read as {}, but it shows the panel {1}: it is taken as {1}",
+            traces[k].lead.name(),
+            lead.name()
+        );
+        traces[k].lead = lead;
+        findings.push(Finding::new(
+            Severity::Warning,
+            "renamed",
+            Some(lead),
+            message,
+        ));
+    }
+    findings
+}
+
+/// The lead that strip `k` shows, where that is another than it is called.
+fn shown(traces: &[TraceRecord], k: usize, rate: Hertz) -> Option<Lead> {
+    let strip = &traces[k];
+    let panels = || traces.iter().filter(|t| t.role == Role::Panel);
+    let own = panels().find(|panel| panel.lead == strip.lead)?;
+    if correlation(strip, own, rate)? >= RHYTHM_CORRELATION_MIN {
+        return None;
+    }
+    let taken = |lead: Lead| {
+        let mut others = traces.iter().enumerate();
+        others.any(|(n, t)| n != k && t.role == Role::Rhythm && t.lead == lead)
+    };
+    let (best, panel) = panels()
+        .filter(|panel| panel.gain == strip.gain && !taken(panel.lead))
+        .filter_map(|panel| Some((correlation(strip, panel, rate)?, panel)))
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best >= SHOWN_MIN).then_some(panel.lead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Millivolt, MmPerMillivolt, Seconds};
+
+    const RATE: Hertz = Hertz(100.0);
+
+    fn trace(lead: Lead, role: Role, start: f32, mv: impl Fn(f32) -> f32) -> TraceRecord {
+        let count = if role == Role::Rhythm { 1000 } else { 250 };
+        TraceRecord {
+            lead,
+            role,
+            start: Seconds(start),
+            samples: (0..count)
+                .map(|n| Some(Millivolt(mv(start + n as f32 / RATE.0))))
+                .collect(),
+            corners_px: [[0.0; 2]; 4],
+            line_px: Vec::new(),
+            quality: 1.0,
+            coverage: 1.0,
+            gain: MmPerMillivolt(10.0),
+        }
+    }
+
+    /// One beat a second.
+    fn beat(t: f32, height: f32, width: f32) -> f32 {
+        let off = ((t + 0.5).rem_euclid(1.0) - 0.5) / width;
+        height * (-off * off).exp()
+    }
+
+    fn page(called: Lead) -> Vec<TraceRecord> {
+        vec![
+            trace(Lead::V1, Role::Panel, 5.0, |t| beat(t, -1.0, 0.03)),
+            trace(Lead::V4, Role::Panel, 7.5, |t| {
+                beat(t, 1.4, 0.02) + beat(t - 0.3, 0.4, 0.1)
+            }),
+            trace(called, Role::Rhythm, 0.0, |t| beat(t, -1.0, 0.03)),
+        ]
+    }
+
+    #[test]
+    fn a_misread_strip_gets_the_name_of_the_panel_that_it_shows() {
+        let mut traces = page(Lead::V4);
+        let findings = name_strips(&mut traces, RATE);
+        assert_eq!(traces[2].lead, Lead::V1);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+
+    #[test]
+    fn a_strip_that_shows_its_own_panel_keeps_its_name() {
+        let mut traces = page(Lead::V1);
+        assert_eq!(name_strips(&mut traces, RATE), []);
+        assert_eq!(traces[2].lead, Lead::V1);
+    }
+}
