@@ -83,19 +83,22 @@ impl Desk<'_> {
     /// Does a page, or tells why there is none.
     pub fn work(&self, page: &Result<PageFile, Refused>) -> PageReport {
         match page {
-            Ok(page) => self.work_on(page),
+            Ok(page) => self.guard(page, |account, clock| self.try_page(page, account, clock)),
             Err(refused) => self.fail_unseen(refused),
         }
     }
 
-    fn work_on(&self, page: &PageFile) -> PageReport {
+    /// Whatever `work` comes to on `page`, a panic included, as a report.
+    fn guard(
+        &self,
+        page: &PageFile,
+        work: impl FnOnce(&mut Account, &mut Clock) -> Result<PageReport, PageError>,
+    ) -> PageReport {
         let mut clock = Clock::start();
         let mut account = self.account(&page.path, page.page_index);
         let macs = self.nets.macs_done();
         self.heap.forget_peak();
-        let worked = catch_unwind(AssertUnwindSafe(|| {
-            self.try_page(page, &mut account, &mut clock)
-        }));
+        let worked = catch_unwind(AssertUnwindSafe(|| work(&mut account, &mut clock)));
         let mut report = match worked {
             Ok(Ok(report)) => report,
             Ok(Err(error)) => {
@@ -368,4 +371,54 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic")
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ModelFiles;
+    use crate::units::Hertz;
+
+    #[test]
+    fn a_panic_is_one_pages_outcome_and_its_report_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.png");
+        std::fs::write(&path, b"?").unwrap();
+        let heap = Counting::new();
+        let nets = TractNets::load(ModelFiles::bundled(), 1).unwrap();
+        let desk = Desk {
+            nets: &nets,
+            options: Options {
+                sample_rate: Hertz(500.0),
+                speed: None,
+                gain: None,
+                layout: None,
+            },
+            given: GivenOptions {
+                fs_hz: 500.0,
+                speed_mm_s: None,
+                gain_mm_mv: None,
+                layout: None,
+                formats: Vec::new(),
+                overlay: false,
+            },
+            models: Vec::new(),
+            formats: Vec::new(),
+            out: folder.path().to_owned(),
+            finish: Finish::Again,
+            budget: Budget::of_mib(limits::MEMORY_BUDGET_MIB),
+            thread_count: 1,
+            heap: &heap,
+        };
+        let page = PageFile {
+            id: "page".to_owned(),
+            path,
+            page_index: None,
+        };
+        let report = desk.guard(&page, |_, _| panic!("a bug of ours"));
+        let reason = "a bug of ours".to_owned();
+        assert_eq!(report.outcome, Outcome::Bug { reason });
+        let text = std::fs::read_to_string(folder.path().join("page.json")).unwrap();
+        assert!(text.contains("a bug of ours"), "{text}");
+    }
 }

@@ -232,3 +232,24 @@ fn a_result_that_cannot_be_written_fails_its_page() {
     let file_as_folder = leadscan(&folder, &["digitize", "blank.png", "--out", "blank.png"]);
     check(&file_as_folder, 2, &["blank.png cannot be made"]);
 }
+
+#[test]
+fn a_page_of_twelve_megapixels_stays_within_the_memory_budget() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages/sample/page.jpg");
+    let page = image::open(sample).unwrap().to_rgb8();
+    let size = (4640, 4640 * page.height() / page.width());
+    let large = image::imageops::resize(&page, size.0, size.1, image::imageops::Triangle);
+    let folder = folder_of(&[]);
+    large.save(folder.path().join("large.jpg")).unwrap();
+    let output = leadscan(&folder, &["digitize", "large.jpg", "--out", "out"]);
+    check(&output, 0, &[]);
+    let report = json(&folder.path().join("out/large.json"));
+    let side = |name: &str| report["page"][name].as_u64().unwrap();
+    assert!(
+        side("width_px") * side("height_px") > 11_500_000,
+        "{report}"
+    );
+    let peak = report["peak_memory_mib"].as_f64().unwrap();
+    println!("12 MP: {peak:.0} MiB");
+    assert!(peak <= 128.0, "{peak} MiB");
+}
