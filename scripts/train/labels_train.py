@@ -122,13 +122,14 @@ def cut(
         middle = (box[1:3] + box[3:5]) / 2 + rng.uniform(-spread, spread, 2) * side
     else:
         middle = rng.uniform(0, 1, 2) * [page.shape[1], page.shape[0]]
-    left, top = middle - side / 2
-    matrix = np.float32([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    picture = cv2.warpAffine(page, matrix, (size, size), flags=how, borderValue=(FILL,) * 3)
-    moved = boxes.copy()
-    moved[:, 1::2] = (boxes[:, 1::2] - left) * scale
-    moved[:, 2::2] = (boxes[:, 2::2] - top) * scale
+    # Pages under a phone lie askew.
+    turn = rng.uniform(-18, 18) if rng.random() < 0.25 else rng.normal(0, 1.5)
+    matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), turn, scale)
+    matrix[:, 2] += size / 2 - middle
+    picture = cv2.warpAffine(page, matrix, (size, size), borderValue=(FILL,) * 3)
+    corners = boxes[:, [1, 2, 3, 2, 3, 4, 1, 4]].reshape(-1, 4, 2)
+    corners = corners @ matrix[:, :2].T + matrix[:, 2]
+    moved = np.c_[boxes[:, :1], corners.min(1), corners.max(1)]
     inside = np.c_[moved[:, :1], np.clip(moved[:, 1:], 0, size)]
     area = lambda b: (b[:, 3] - b[:, 1]) * (b[:, 4] - b[:, 2])  # noqa: E731
     kept = inside[area(inside) > 0.6 * np.maximum(area(moved), 1e-6)]

@@ -2,7 +2,8 @@
 //!
 //! In: the traces of one page. Out: the same traces, a strip renamed where it shows another panel
 //! than its own, and the `Finding` that says so. A panel's name stands firm, its place in the
-//! layout tells it; a strip's hangs on one small label, and `V1` and `V4` are alike.
+//! layout tells it; a strip's hangs on one small label, and `V1` and `V4` are alike. A limb lead's
+//! name is not like a chest lead's: there, the strip itself may be misread.
 
 use super::checks::{RHYTHM_CORRELATION_MIN, correlation};
 use super::{Finding, Role, Severity, TraceRecord};
@@ -51,7 +52,7 @@ fn shown(traces: &[TraceRecord], k: usize, rate: Hertz) -> Option<Lead> {
         others.any(|(n, t)| n != k && t.role == Role::Rhythm && t.lead == lead)
     };
     let (best, panel) = panels()
-        .filter(|panel| panel.gain == strip.gain && !taken(panel.lead))
+        .filter(|panel| panel.lead.is_chest() == strip.lead.is_chest() && !taken(panel.lead))
         .filter_map(|panel| Some((correlation(strip, panel, rate)?, panel)))
         .max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best >= SHOWN_MIN).then_some(panel.lead)
