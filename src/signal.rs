@@ -16,7 +16,7 @@ const BRIDGE: Mm = Mm(1.0);
 /// Samples this far outside the line's outermost columns take the outermost column's value.
 const REACH: Mm = Mm(0.5);
 /// Within this distance of a panel's end a jump from column to column is no part of its trace.
-const GUARD: Mm = Mm(1.5);
+const GUARD: Mm = Mm(0.5);
 const JUMP: Mm = Mm(0.9);
 /// Shortest run of columns that is a line.
 const RUN_MIN: Mm = Mm(0.5);

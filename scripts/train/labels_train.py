@@ -26,7 +26,7 @@ from training import Run, ahead, arguments, train
 
 TILE = 320
 CELL = 80
-MOSAIC_SHARE = 0.75
+MOSAIC_SHARE = 0.6
 LEADS = 19  # classes that are names of leads
 CANDIDATES = 8
 RARE = 0.2  # share of pages under which a class is drawn more often

@@ -7,7 +7,7 @@
 
 use crate::calibration::Pulse;
 use crate::layout::Layout;
-use crate::page::{InPanel, Point};
+use crate::page::{InPanel, InPaper, Point};
 use crate::trace::rows::TracedRow;
 use crate::units::Mm;
 
@@ -30,7 +30,7 @@ const PULSE_ZONE: f32 = 0.15;
 const PULSE_SLACK_MM: f32 = 0.8;
 /// A trace begins about this far left of its label's left edge, and at most this far from there.
 const USUAL_BEFORE_LABEL_MM: f32 = 1.5;
-const OFF_LABEL_MAX_MM: f32 = 10.0;
+const OFF_LABEL_MAX_MM: f32 = 8.0;
 /// Ends this near to one another agree.
 const AGREE_MM: f32 = 1.2;
 /// An end beside a pulse is only as sure as the pulse's box; an end alone counts 1.
@@ -39,12 +39,17 @@ const BESIDE_PULSE_WEIGHT: f32 = 0.3;
 const LABEL_WEIGHT: f32 = 1.5;
 const LABEL_SPREAD_MM: f32 = 4.0;
 
-/// Where one row's line begins and ends, and whether a pulse stands there.
+/// The same of an end that lies on a 5 mm line of the grid, over the last millimetres.
+const ON_LINE_WEIGHT: f32 = 0.25;
+const ON_LINE_MM: f32 = 0.3;
+const END_MM: f32 = 3.0;
+const GRID_MM: f32 = 5.0;
+
+/// Where one row's line begins and ends, and what that is worth.
 struct RowEnds {
     left: f32,
     right: f32,
-    after_pulse: bool,
-    before_pulse: bool,
+    weights: [f32; 2],
 }
 
 /// The recording's ends; `None` where no row has a line.
@@ -75,15 +80,9 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
 /// Where most of the rows' ends say that a recording of this width begins. Lines run on past their
 /// end along a grid line, and lose their end: those agree with no other. The labels have a say too.
 fn beginning(ends: &[RowEnds], width: f32, label: f32) -> f32 {
-    let beside_pulse = |beside: bool| if beside { BESIDE_PULSE_WEIGHT } else { 1.0 };
     let votes: Vec<(f32, f32)> = ends
         .iter()
-        .flat_map(|e| {
-            [
-                (e.left, beside_pulse(e.after_pulse)),
-                (e.right - width, beside_pulse(e.before_pulse)),
-            ]
-        })
+        .flat_map(|e| [(e.left, e.weights[0]), (e.right - width, e.weights[1])])
         .filter(|(x, _)| (x - (label - USUAL_BEFORE_LABEL_MM)).abs() < OFF_LABEL_MAX_MM)
         .collect();
     let support = |x: f32| -> f32 {
@@ -131,28 +130,40 @@ fn limits(row: &TracedRow, layout: &Layout, pulses: &[Pulse]) -> (f32, f32) {
 
 fn row_ends(row: &TracedRow, limits: (f32, f32)) -> Option<RowEnds> {
     let mut pieces: Vec<(f32, f32)> = Vec::new();
+    let mut places: Vec<Point<InPaper>> = Vec::new();
     for (column, point) in row.line.points.iter().enumerate() {
         let Some(point) = point.filter(|point| point.confidence > SURE_MIN) else {
             continue;
         };
-        let x = row
+        let at = row
             .strip
-            .to_paper(Point::<InPanel>::new(column as f32, point.y_px))
-            .x;
+            .to_paper(Point::<InPanel>::new(column as f32, point.y_px));
+        let x = at.x;
         if x < limits.0 || x > limits.1 {
             continue;
         }
+        places.push(at);
         match pieces.last_mut() {
             Some(piece) if x - piece.1 <= GAP_MM => piece.1 = x,
             _ => pieces.push((x, x)),
         }
     }
     pieces.retain(|piece| piece.1 - piece.0 >= PIECE_MIN_MM);
+    let (left, right) = (pieces.first()?.0, pieces.last()?.1);
+    let weight = |end: f32, pulse: bool| {
+        let near = places.iter().filter(|at| (at.x - end).abs() < END_MM);
+        let off = |at: &Point<InPaper>| ((at.y / GRID_MM + 0.5).rem_euclid(1.0) - 0.5) * GRID_MM;
+        let on_line = near.clone().all(|at| off(at).abs() < ON_LINE_MM);
+        (if on_line { ON_LINE_WEIGHT } else { 1.0 })
+            * (if pulse { BESIDE_PULSE_WEIGHT } else { 1.0 })
+    };
     Some(RowEnds {
-        left: pieces.first()?.0,
-        right: pieces.last()?.1,
-        after_pulse: limits.0.is_finite(),
-        before_pulse: limits.1.is_finite(),
+        left,
+        right,
+        weights: [
+            weight(left, limits.0.is_finite()),
+            weight(right, limits.1.is_finite()),
+        ],
     })
 }
 

@@ -5,7 +5,7 @@
 //! a position is true to a hundredth of a pixel.
 
 use crate::font::{self, Fonts};
-use crate::plan::{GridKind, Plan};
+use crate::plan::{Broken, GridKind, Plan};
 
 /// How much of each pixel is covered by ink, 0 to 255.
 pub struct Layer {
@@ -183,6 +183,8 @@ struct Grid {
     minor: [Vec<f32>; 2],
     major: [Vec<f32>; 2],
     strength: [f32; 2],
+    broken: Option<Broken>,
+    px_per_mm: f32,
 }
 
 impl Grid {
@@ -229,21 +231,40 @@ impl Grid {
             minor,
             major,
             strength: [look.minor, look.major],
+            broken: look.broken,
+            px_per_mm: plan.px_per_mm,
+        }
+    }
+
+    /// Cover of the 5 mm lines: those down the page, those across.
+    fn major(&self, x: usize, y: usize) -> [f32; 2] {
+        let (down, across) = (self.major[0][x], self.major[1][y]);
+        match self.broken {
+            // Most of a page lies between the lines.
+            Some(broken) if down > 0.0 || across > 0.0 => {
+                let mm = [x, y].map(|v| v as f32 / self.px_per_mm);
+                [
+                    down * broken.left_at(mm[1], mm[0]),
+                    across * broken.left_at(mm[0], mm[1]),
+                ]
+            }
+            _ => [down, across],
         }
     }
 
     /// How much of the lines' and of the dots' ink is at a pixel, 0 to 1.
     fn at(&self, x: usize, y: usize) -> [f32; 2] {
-        let either = |p: &[Vec<f32>; 2]| 1.0 - (1.0 - p[0][x]) * (1.0 - p[1][y]);
-        let minor = self.strength[0] * either(&self.minor);
-        let major = self.strength[1] * either(&self.major);
+        let either = |[down, across]: [f32; 2]| 1.0 - (1.0 - down) * (1.0 - across);
+        let minor = self.strength[0] * either([self.minor[0][x], self.minor[1][y]]);
+        let lines = either(self.major(x, y));
+        let major = self.strength[1] * lines;
         let ink = match self.kind {
             GridKind::Lines => [minor.max(major), 0.0],
             GridKind::Dots => {
                 let dot = self.minor[0][x] * self.minor[1][y];
                 let dot = 1.8 * self.strength[0].max(0.4) * dot;
                 // Where a line runs there is no dot to be seen.
-                [0.6 * major, dot.min(1.0) * (1.0 - either(&self.major))]
+                [0.6 * major, dot.min(1.0) * (1.0 - lines)]
             }
             GridKind::MinorOnly => [minor, 0.0],
             GridKind::MajorOnly => [major, 0.0],

@@ -79,6 +79,27 @@ pub enum GridKind {
     None,
 }
 
+/// 5 mm lines that come and go along their way, as a coarse raster leaves them.
+#[derive(Clone, Copy, Debug)]
+pub struct Broken {
+    /// What is left of a line in its gaps, 0 to 1.
+    pub left: f32,
+    /// Waves a millimetre: two rates whose beat makes dashes of all lengths.
+    pub rates: [f32; 2],
+    /// Share of the line that is whole, as a level of the waves, -1.5 to 1.5.
+    pub level: f32,
+}
+
+impl Broken {
+    /// What is left of the line at `across`, `along` its way, both in millimetres.
+    pub fn left_at(&self, along: f32, across: f32) -> f32 {
+        let line = (across / 5.0).round();
+        let wave = (self.rates[0] * along + 2.3 * line).sin()
+            + 0.5 * (self.rates[1] * along + 4.1 * line).sin();
+        if wave > self.level { 1.0 } else { self.left }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct GridLook {
     pub kind: GridKind,
@@ -90,6 +111,7 @@ pub struct GridLook {
     pub minor_width_mm: f32,
     pub major_width_mm: f32,
     pub phase_mm: [f32; 2],
+    pub broken: Option<Broken>,
     /// Left, top, right, bottom of the printed grid.
     pub area_mm: [f32; 4],
 }
@@ -452,7 +474,17 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
     } else {
         [rng.range(0.0, 5.0), rng.range(0.0, 5.0)]
     };
-    let color = rng.weigh(&GRIDS);
+    let broken = rng.chance(BROKEN_SHARE).then(|| Broken {
+        left: rng.range(0.0, 0.7),
+        rates: [rng.range(0.3, 2.5), rng.range(1.0, 7.0)],
+        level: rng.range(-0.9, 0.5),
+    });
+    // Such lines are most often seen on grey copies, as dark as the trace.
+    let color = if broken.is_some() && rng.chance(0.6) {
+        [rng.range(0.1, 0.5); 3]
+    } else {
+        rng.weigh(&GRIDS)
+    };
     let dot_color = if rng.chance(0.5) {
         color
     } else {
@@ -467,6 +499,7 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
         minor_width_mm: minor_width,
         major_width_mm: minor_width + rng.range(0.0, 0.2),
         phase_mm: phase,
+        broken,
         area_mm: [
             round(inset),
             round(top),
@@ -497,8 +530,11 @@ struct House {
     text: Style,
 }
 
+/// Pages whose 5 mm lines are broken.
+const BROKEN_SHARE: f32 = 0.15;
+
 /// Pages whose panels begin with a bar and the name close to it.
-const CROWDED_SHARE: f32 = 0.15;
+const CROWDED_SHARE: f32 = 0.3;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Place {

@@ -153,6 +153,7 @@ fn sheet(frame: &Frame) -> Plan {
             minor_width_mm: 0.12,
             major_width_mm: 0.25,
             phase_mm: [5.0, 25.0],
+            broken: None,
             area_mm: [5.0, 25.0, 275.0, 145.0],
         },
         paper: [0.98, 0.97, 0.95],
