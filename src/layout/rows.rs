@@ -26,6 +26,9 @@ const FAR_COST_MM: f32 = 0.022;
 /// Ink this near to a 5 mm line of the grid may be that line, and counts so much less.
 const ON_LINE_MM: f32 = 0.45;
 const ON_LINE_SHARE: f32 = 0.4;
+/// A row with less ink than this share of the usual one is empty, and speaks against the distance.
+const EMPTY_SHARE: f32 = 0.2;
+const EMPTY_FACTOR: f32 = 0.75;
 /// Paper's level and the ink's darkness are taken over blocks of this side.
 const BLOCK_MM: f32 = 12.0;
 /// Ink is darker than this share of the page's darkest percent.
@@ -231,18 +234,17 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
     let reach = lines as isize / 2;
     let spread = (0.08 / step) as isize;
     let total = |line: isize| -> f32 {
-        counted
-            .iter()
-            .map(|counts| {
-                let around = (line - spread).max(0)..=(line + spread).min(lines as isize - 1);
-                around
-                    .map(|l| counts[l as usize])
-                    .fold(0.0, f32::max)
-                    .min(0.6)
-                    .sqrt()
-            })
-            .sum::<f32>()
-            / counted.len() as f32
+        let around = (line - spread).max(0)..=(line + spread).min(lines as isize - 1);
+        let most = |counts: &Vec<f32>| {
+            let counts = around.clone().map(|l| counts[l as usize]);
+            counts.fold(0.0, f32::max).min(0.6)
+        };
+        let rows: Vec<f32> = counted.iter().map(most).collect();
+        let mean = rows.iter().map(|count| count.sqrt()).sum::<f32>() / rows.len() as f32;
+        // One row off, all rows but the first or the last have ink.
+        let usual = rows.iter().sum::<f32>() / rows.len() as f32;
+        let empty = rows.iter().filter(|count| **count < EMPTY_SHARE * usual);
+        mean * EMPTY_FACTOR.powi(empty.count() as i32)
     };
     let best = (0..lines as isize)
         .map(|line| {
