@@ -108,7 +108,7 @@ pub fn digitize<N: Nets>(
     record.layout = Some(layout.name.clone());
     observer.begins(Stage::Trace);
     let pulses = pulses(&labels, &geometry.map);
-    let rows = reading::read_rows(image, &geometry.map, nets, &layout)?;
+    let rows = reading::read_rows(image, &geometry.map, nets, &layout, &labels)?;
     observer.begins(Stage::Signal);
     let given = Given {
         speed: options.speed,

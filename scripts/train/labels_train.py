@@ -26,7 +26,7 @@ from training import Run, ahead, arguments, train
 
 TILE = 320
 CELL = 80
-MOSAIC_SHARE = 0.6
+MOSAIC_SHARE = 0.5
 LEADS = 19  # classes that are names of leads
 CANDIDATES = 8
 RARE = 0.2  # share of pages under which a class is drawn more often
@@ -72,8 +72,8 @@ def tiles(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray
     if rng.random() < MOSAIC_SHARE and (boxes[:, 0] < LEADS).any():
         made = [mosaic(rng, page, boxes) for _ in range(4)]
     else:
-        texts = boxes[boxes[:, 0] >= LEADS]
-        aims = [texts if len(texts) and rng.random() < 0.6 else boxes for _ in range(4)]
+        texts = boxes[boxes[:, 0] > LEADS]  # LEADS itself is the pulse
+        aims = [texts if len(texts) and rng.random() < 0.7 else boxes for _ in range(4)]
         made = [cut(rng, page, boxes, TILE, 0.8, aim) for aim in aims]
     return [(tone(rng, picture), kept) for picture, kept in made]
 

@@ -8,13 +8,16 @@
 use std::ops::Range;
 
 use crate::crop::CROP_PX_PER_MM;
+use crate::labels::{Label, LabelClass};
 use crate::layout::Layout;
 use crate::nets::{NetError, Nets};
-use crate::page::{InPanel, InPaper, PageMap, Point, RawImage};
+use crate::page::{Bounds, InPanel, InPaper, PageMap, Point, RawImage};
 use crate::trace::follow::LinePoint;
 use crate::trace::rows::{RowStrip, TracedRow, trace_rows};
 use crate::units::Mm;
 
+/// Boxes surer than this are names.
+const NAME_SCORE_MIN: f32 = 0.2;
 /// What stands left of the first label and right of the last panel: pulses, the trace's start.
 const LEFT_MM: f32 = 14.0;
 const RIGHT_MM: f32 = 8.0;
@@ -41,9 +44,11 @@ pub fn read_rows<N: Nets>(
     map: &PageMap,
     nets: &N,
     layout: &Layout,
+    labels: &[Label],
 ) -> Result<Vec<TracedRow>, NetError> {
+    let names = names(labels, map);
     let strips = row_strips(image, map, layout);
-    let mut rows = trace_rows(image, map, nets, &strips)?;
+    let mut rows = trace_rows(image, map, nets, &strips, &names)?;
     let again: Vec<(usize, RowStrip)> = strips
         .iter()
         .zip(&rows)
@@ -51,10 +56,34 @@ pub fn read_rows<N: Nets>(
         .flat_map(|(k, (strip, row))| second_strips(strip, row).into_iter().map(move |s| (k, s)))
         .collect();
     let seconds: Vec<RowStrip> = again.iter().map(|(_, strip)| *strip).collect();
-    for ((k, _), second) in again.iter().zip(trace_rows(image, map, nets, &seconds)?) {
+    for ((k, _), second) in again
+        .iter()
+        .zip(trace_rows(image, map, nets, &seconds, &names)?)
+    {
         take_over(&mut rows[*k], &second);
     }
     Ok(rows)
+}
+
+/// Where the leads' names stand on the paper.
+fn names(labels: &[Label], map: &PageMap) -> Vec<Bounds<InPaper>> {
+    let is_name = |label: &&Label| {
+        label.score >= NAME_SCORE_MIN && matches!(label.class, LabelClass::Lead(_))
+    };
+    let bounds = |label: &Label| {
+        let corners = label.corners.map(|corner| map.to_paper(corner));
+        let (mut x, mut y) = (corners.map(|c| c.x), corners.map(|c| c.y));
+        x.sort_by(f32::total_cmp);
+        y.sort_by(f32::total_cmp);
+        // A box askew is larger than its name: half way between its outer and inner corners.
+        Bounds::new(
+            (x[0] + x[1]) / 2.0,
+            (y[0] + y[1]) / 2.0,
+            (x[2] + x[3]) / 2.0,
+            (y[2] + y[3]) / 2.0,
+        )
+    };
+    labels.iter().filter(is_name).map(bounds).collect()
 }
 
 fn row_strips(image: &RawImage, map: &PageMap, layout: &Layout) -> Vec<RowStrip> {

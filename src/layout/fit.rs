@@ -73,7 +73,7 @@ const AGAINST_WEIGHT: f32 = 1.8;
 /// A strip's label stands at least this many rows off the matrix, and is at least this share as
 /// sure as the matrix' labels are.
 const STRIP_OFF_ROWS: f32 = 0.55;
-const STRIP_SCORE_SHARE: f32 = 0.6;
+const STRIP_SCORE_SHARE: f32 = 0.3;
 /// Cells that must be seen: this share, and this many.
 const MATCHED_SHARE_MIN: f32 = 0.5;
 const MATCHED_MIN: usize = 4;

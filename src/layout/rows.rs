@@ -85,9 +85,19 @@ pub fn find_rows(
         .collect();
     let step = ACROSS_MM / pitch;
     let common = common_distance(&counted, step, pitch).ok_or(LayoutError::NoTrace)?;
-    let rows = labels
+    let usual = counted
+        .iter()
+        .map(|counts| ink_near(counts, common, step))
+        .sum::<f32>()
+        / counted.len() as f32;
+    let rows: Vec<Row> = labels
         .into_iter()
         .zip(&counted)
+        // A word in the first column that stands beside no trace is no strip's name.
+        .filter(|((_, kind), counts)| {
+            matches!(kind, RowKind::Panels(_))
+                || ink_near(counts, common, step) >= EMPTY_SHARE * usual
+        })
         .map(|((row, kind), counts)| {
             let zero_row = row + own_distance(counts, common, step);
             let ends = [0.0, width].map(|column| {
@@ -97,7 +107,10 @@ pub fn find_rows(
             Row { kind, zero: ends }
         })
         .collect();
-    let strips = fit.strips.len();
+    let strips = rows
+        .iter()
+        .filter(|row| matches!(row.kind, RowKind::Strip(_)))
+        .count();
     Ok(Layout {
         name: match strips {
             0 => fit.layout.name.to_owned(),
@@ -254,6 +267,16 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
     // The plateau of `spread` around the maximum is the maximum's own.
     (best.1 > 0.05).then(|| (best.0 - reach) as f32 * step)
+}
+
+/// Most ink at a line near this distance.
+fn ink_near(counts: &[f32], distance: f32, step: f32) -> f32 {
+    let reach = counts.len() as isize / 2;
+    let near = counts
+        .iter()
+        .enumerate()
+        .filter(|(l, _)| ((*l as isize - reach) as f32 * step - distance).abs() <= OWN_ROWS);
+    near.map(|(_, count)| *count).fold(0.0, f32::max)
 }
 
 /// The row's own distance: the strongest line near the common one.

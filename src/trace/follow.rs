@@ -5,9 +5,12 @@
 //! of cones: Felzenszwalb & Huttenlocher, Distance Transforms of Sampled Functions, 2012).
 
 use super::Posterior;
+use crate::page::{Bounds, InPanel};
 
 /// Cost of a pixel (1/8 mm) up or down. Higher shaves QRS complexes: 0.15 costs a decibel.
 const STEP_COST: f32 = 0.03;
+/// Cost of a column within a lead's name, nats.
+const NAME_COST: f32 = 2.5;
 /// The centre is the posterior's mean this far from the path, plus half the path's slope.
 const WINDOW_PX: f32 = 4.0;
 /// Least share of the posterior near the path for the line to be there.
@@ -36,25 +39,28 @@ impl Line {
     }
 }
 
-/// Finds the line.
-pub fn follow(posterior: &Posterior) -> Line {
-    let path = best_path(posterior);
+/// Finds the line. In the boxes of `names` the net likes to take a stroke of a letter for the line:
+/// there, the path needs more to go by.
+pub fn follow(posterior: &Posterior, names: &[Bounds<InPanel>]) -> Line {
+    let path = best_path(posterior, names);
     let points = (0..path.len())
         .map(|x| center(posterior, &path, x))
         .collect();
     Line { points }
 }
 
-fn best_path(posterior: &Posterior) -> Vec<usize> {
+fn best_path(posterior: &Posterior, names: &[Bounds<InPanel>]) -> Vec<usize> {
     let (width, height) = (posterior.width(), posterior.height());
     let mut back = vec![0u16; width * height];
     let mut score: Vec<f32> = (0..height).map(|y| posterior.log(0, y)).collect();
+    lower(&mut score, 0, names);
     for x in 1..width {
         let from = &mut back[x * height..(x + 1) * height];
         spread(&mut score, from);
         for (y, value) in score.iter_mut().enumerate() {
             *value += posterior.log(x, y);
         }
+        lower(&mut score, x, names);
     }
     let mut y = (0..height)
         .max_by(|a, b| score[*a].total_cmp(&score[*b]))
@@ -65,6 +71,19 @@ fn best_path(posterior: &Posterior) -> Vec<usize> {
         y = usize::from(back[x * height + y]);
     }
     path
+}
+
+/// Makes the line within a name less likely.
+fn lower(score: &mut [f32], x: usize, names: &[Bounds<InPanel>]) {
+    let at = x as f32;
+    for name in names.iter().filter(|n| (n.left..=n.right).contains(&at)) {
+        let height = score.len();
+        let last = ((name.bottom.max(-1.0) + 1.0) as usize).min(height);
+        let first = (name.top.max(0.0) as usize).min(last);
+        for value in &mut score[first..last] {
+            *value -= NAME_COST;
+        }
+    }
 }
 
 /// `score[y] = max over z of score[z] - STEP_COST * |y - z|`, and the z of each y.
@@ -114,7 +133,7 @@ mod tests {
 
     fn check(line: &[Option<usize>]) {
         let (posterior, _) = Posterior::read(&map_of(line, 96), 0, line.len()).unwrap();
-        let found = follow(&posterior);
+        let found = follow(&posterior, &[]);
         for (x, (point, expected)) in found.points.iter().zip(line).enumerate() {
             match (point, expected) {
                 (Some(point), Some(y)) => {
@@ -147,5 +166,25 @@ mod tests {
         let mut line = [Some(60); 64];
         line[20..40].fill(None);
         check(&line);
+    }
+
+    #[test]
+    fn a_letters_stroke_is_not_taken_for_the_line() {
+        // The net believes rather in the stroke at row 60 than in the line at row 20.
+        let line: Vec<Option<usize>> = (0..64)
+            .map(|x| Some(if (20..30).contains(&x) { 60 } else { 20 }))
+            .collect();
+        let mut map = map_of(&line, 96);
+        let (plane, row) = (map.width * map.height, 10 * map.width);
+        for x in 20..30 {
+            map.data[(4 + x % 2) * plane + row + x / 2] = 9.0;
+        }
+        let (posterior, _) = Posterior::read(&map, 0, 64).unwrap();
+        let height = |names: &[Bounds<InPanel>]| {
+            let point = follow(&posterior, names).points[25];
+            point.map(|point| point.y_px.round())
+        };
+        assert_eq!(height(&[]), Some(60.0));
+        assert_eq!(height(&[Bounds::new(18.0, 50.0, 40.0, 70.0)]), Some(20.0));
     }
 }

@@ -9,7 +9,7 @@ use super::ink::keep_inked;
 use super::{Line, Mask, Posterior, follow};
 use crate::crop::{self, CROP_PX_PER_MM, Strip};
 use crate::nets::{NetError, Nets, RawMap};
-use crate::page::{InPaper, PageMap, Point, RawImage};
+use crate::page::{Bounds, InPanel, InPaper, PageMap, Point, RawImage};
 use crate::units::Mm;
 
 /// Columns at a tile's ends that are read from its neighbour, 4 mm.
@@ -44,12 +44,14 @@ struct Tile {
     to: usize,
 }
 
-/// Reads all rows; the answer has one line a row, in order.
+/// Reads all rows; the answer has one line a row, in order. `names` are the boxes of the leads'
+/// names.
 pub fn trace_rows<N: Nets>(
     image: &RawImage,
     map: &PageMap,
     nets: &N,
     rows: &[RowStrip],
+    names: &[Bounds<InPaper>],
 ) -> Result<Vec<TracedRow>, NetError> {
     let tiles: Vec<Tile> = rows
         .iter()
@@ -77,11 +79,19 @@ pub fn trace_rows<N: Nets>(
         let (mut posterior, mask) = parts?;
         mask.clean(&mut posterior);
         let strip = whole_strip(row, posterior.width(), posterior.height());
-        let mut line = follow(&posterior);
+        let names: Vec<_> = names.iter().map(|name| within(&strip, name)).collect();
+        let mut line = follow(&posterior, &names);
         keep_inked(image, map, &strip, &mut line);
         Some(TracedRow { strip, line })
     });
     Ok(traced.collect())
+}
+
+/// A box on the paper, in a strip's pixels.
+fn within(strip: &Strip, name: &Bounds<InPaper>) -> Bounds<InPanel> {
+    let corner = |x, y| strip.to_panel(Point::new(x, y));
+    let (a, b) = (corner(name.left, name.top), corner(name.right, name.bottom));
+    Bounds::new(a.x, a.y, b.x, b.y)
 }
 
 fn height_px(row: &RowStrip) -> usize {
