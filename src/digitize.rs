@@ -4,10 +4,12 @@
 //! understood; an error only where a net failed. The only place that knows the order of the steps.
 //!
 //! ```text
-//!   labels (all quarter turns, until one reads) -> grid -> layout -> rows -> lines
+//!   labels (all quarter turns, until one reads) -> grid -> labels on the flat paper -> layout
+//!     -> rows -> lines
 //!     -> where the recording begins -> calibration -> samples -> checks
 //! ```
 
+mod names;
 mod reading;
 mod scale;
 
@@ -15,14 +17,12 @@ use std::ops::Range;
 
 use crate::calibration::{Calibration, Given, PaperScale, calibrate, pulses};
 use crate::crop::CROP_PX_PER_MM;
-use crate::labels::decode::{DecodeError, decode};
-use crate::labels::view::View;
-use crate::labels::{Label, LabelClass, Lead};
-use crate::layout::fit::SeenLead;
+use crate::grid::find_grid;
+use crate::labels::{Label, Lead};
 use crate::layout::rows::{Ruled, find_rows};
 use crate::layout::{Layout, LayoutError, RowKind, fit};
 pub use crate::nets::*;
-use crate::page::{InPanel, PageMap, Point, QuarterTurn, RawImage};
+use crate::page::{InPanel, PageMap, Point, RawImage};
 use crate::record::{
     Finding, PageCalibration, Record, Role, SeenLabel, Severity, TraceRecord, checks, doubts,
     naming,
@@ -79,8 +79,6 @@ pub trait Observer {
     fn begins(&mut self, stage: Stage);
 }
 
-/// Boxes weaker than this are not looked at.
-const LABEL_SCORE_MIN: f32 = 0.08;
 /// Digitizes one page.
 pub fn digitize<N: Nets>(
     image: &RawImage,
@@ -90,10 +88,22 @@ pub fn digitize<N: Nets>(
 ) -> Result<Record, NetError> {
     observer.begins(Stage::Labels);
     let only = options.layout.as_deref();
-    let (turn, labels) = read_labels(image, nets, only)?;
+    let mut seen = names::read_labels(image, nets, only)?;
     observer.begins(Stage::Grid);
+    let mut grid = find_grid(image, seen.turn);
+    if let Ok(found) = &grid {
+        observer.begins(Stage::Labels);
+        if let Some(better) = names::read_flat(image, nets, only, found, &seen)? {
+            observer.begins(Stage::Grid);
+            if better.turn != seen.turn {
+                grid = find_grid(image, better.turn);
+            }
+            seen = better;
+        }
+    }
+    let labels = seen.labels;
     let mut record = blank(image, options, &labels);
-    let geometry = match scale::find(image, turn, &labels, only) {
+    let geometry = match scale::find(grid, seen.turn, &labels, only) {
         Ok(geometry) => geometry,
         Err(error) => return Ok(rejected(record, "layout", &error.to_string())),
     };
@@ -172,64 +182,13 @@ fn rejected(mut record: Record, code: &str, reason: &str) -> Record {
     record
 }
 
-/// Labels of the first quarter turn in which they stand as on a known page, else of the turn in
-/// which most was read.
-fn read_labels<N: Nets>(
-    image: &RawImage,
-    nets: &N,
-    only: Option<&str>,
-) -> Result<(QuarterTurn, Vec<Label>), NetError> {
-    let mut best: Option<(f32, QuarterTurn, Vec<Label>)> = None;
-    for turn in QuarterTurn::ALL {
-        let view = View::new(image, turn);
-        let maps = nets.labels(&view.draw(image))?;
-        let labels =
-            decode(&maps, &view, LABEL_SCORE_MIN).map_err(|error: DecodeError| NetError {
-                net: "labels",
-                reason: error.to_string(),
-            })?;
-        let leads = seen_leads(&labels, &scale::pixels(turn));
-        if fit::fit(&leads, only).is_ok() {
-            return Ok((turn, labels));
-        }
-        let sum: f32 = leads.iter().map(|label| label.score).sum();
-        if best.as_ref().is_none_or(|(top, ..)| sum > *top) {
-            best = Some((sum, turn, labels));
-        }
-    }
-    let (_, turn, labels) = best.expect("there are four turns");
-    Ok((turn, labels))
-}
-
-/// The lead names on the paper.
-fn seen_leads(labels: &[Label], map: &PageMap) -> Vec<SeenLead> {
-    labels
-        .iter()
-        .filter_map(|label| match label.class {
-            LabelClass::Lead(_) => {
-                // Labels of one column begin together; how wide they are depends on the name.
-                let [top, _, _, bottom] = label.corners.map(|corner| map.to_paper(corner));
-                let at = Point::new((top.x + bottom.x) / 2.0, (top.y + bottom.y) / 2.0);
-                Some(SeenLead {
-                    leads: label.leads,
-                    at,
-                    score: label.score,
-                })
-            }
-            LabelClass::Pulse | LabelClass::HalfGainChest => None,
-            LabelClass::Speed25 | LabelClass::Speed12_5 | LabelClass::Speed50 => None,
-            LabelClass::Gain10 | LabelClass::Gain5 | LabelClass::Gain20 => None,
-        })
-        .collect()
-}
-
 fn find_layout(
     image: &RawImage,
     geometry: &Geometry,
     labels: &[Label],
     only: Option<&str>,
 ) -> Result<Layout, LayoutError> {
-    let mut fit = fit::fit(&seen_leads(labels, &geometry.map), only)?;
+    let mut fit = fit::fit(&names::seen_leads(labels, &geometry.map), only)?;
     if fit.layout.column_count() == 1 {
         // One column of labels tells less of the rows' direction than the paper does.
         fit.lattice.across = [fit.lattice.across[0].hypot(fit.lattice.across[1]), 0.0];

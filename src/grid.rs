@@ -15,7 +15,7 @@ mod ruling;
 mod spectrum;
 mod windows;
 
-use crate::page::{PageMap, QuarterTurn, RawImage};
+use crate::page::{Bounds, InPaper, PageMap, QuarterTurn, RawImage};
 
 /// A grid that was found.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Grid {
     pub seen: f32,
     /// Root mean square distance of the cells' lines from the map, millimetres.
     pub residual_mm: f32,
+    /// The part of the paper in which lines were seen.
+    pub area: Bounds<InPaper>,
 }
 
 /// Why there is no map from the grid.
@@ -91,6 +93,7 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
         map,
         seen: fit.seen,
         residual_mm: fit.residual_mm,
+        area: fit.area(),
     })
 }
 
@@ -109,7 +112,7 @@ fn turned(anchor: lattice::Anchor, turn: QuarterTurn) -> lattice::Anchor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::{Homography, InPaper, Point};
+    use crate::page::{Homography, Point};
 
     #[derive(Clone, Copy, PartialEq)]
     enum Look {

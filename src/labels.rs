@@ -6,6 +6,7 @@
 //! the DFL; Jocher et al., YOLOv8, 2023, for the head's layout).
 
 pub mod decode;
+pub mod flat;
 pub mod view;
 
 use serde::{Deserialize, Serialize};

@@ -386,6 +386,18 @@ pub enum QuarterTurn {
 impl QuarterTurn {
     pub const ALL: [Self; 4] = [Self::None, Self::Half, Self::Right, Self::Left];
 
+    /// This turn, and then another.
+    pub fn then(self, other: Self) -> Self {
+        const IN_ORDER: [QuarterTurn; 4] = [
+            QuarterTurn::None,
+            QuarterTurn::Right,
+            QuarterTurn::Half,
+            QuarterTurn::Left,
+        ];
+        let count = |turn| IN_ORDER.iter().position(|t| *t == turn).unwrap_or(0);
+        IN_ORDER[(count(self) + count(other)) % 4]
+    }
+
     /// Clockwise angle of the turn, radians.
     pub fn angle_rad(self) -> f64 {
         match self {

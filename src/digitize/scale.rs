@@ -1,16 +1,16 @@
 //! The page map, from the grid or, where there is none, from the labels.
 //!
-//! In: the picture, its quarter turn, the labels. Out: `Geometry`: a map in millimetres and how
+//! In: the grid or why there is none, the quarter turn, the labels. Out: `Geometry`: a map in millimetres and how
 //! they are known. Without a grid the rows' direction comes from the labels' lattice, and the
 //! scale from the calibration pulse (10 mm, at the one gain whose pulse is as high) or from the
 //! usual length of the layout, 10 s at 25 mm/s; either is marked as such.
 
 use crate::calibration::{Evidence, PaperScale, pulse_height, pulses};
-use crate::grid::{GridError, find_grid};
+use crate::grid::{Grid, GridError};
 use crate::labels::Label;
 use crate::layout::LayoutError;
 use crate::layout::fit::{Fit, fit};
-use crate::page::{Homography, PageMap, QuarterTurn, RawImage};
+use crate::page::{Homography, PageMap, QuarterTurn};
 
 /// The map of a page.
 #[derive(Clone, Debug)]
@@ -33,12 +33,12 @@ const USUAL_PITCH_MM: f32 = 15.0;
 
 /// Finds the page map.
 pub fn find(
-    image: &RawImage,
+    grid: Result<Grid, GridError>,
     turn: QuarterTurn,
     labels: &[Label],
     only: Option<&str>,
 ) -> Result<Geometry, LayoutError> {
-    let no_grid = match find_grid(image, turn) {
+    let no_grid = match grid {
         Ok(grid) => {
             return Ok(Geometry {
                 map: grid.map,
@@ -49,10 +49,10 @@ pub fn find(
         }
         Err(error) => error,
     };
-    let lattice = fit(&super::seen_leads(labels, &pixels(turn)), only)?;
+    let lattice = fit(&super::names::seen_leads(labels, &pixels(turn)), only)?;
     let tilt = lattice.lattice.across[1].atan2(lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
-    let lattice = fit(&super::seen_leads(labels, &upright), only)?;
+    let lattice = fit(&super::names::seen_leads(labels, &upright), only)?;
     let pulse = pulse_height(&pulses(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
     let (x, y) = px_per_mm(&lattice, pulse);
     let evidence = if pulse.is_some() {

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::ruling::Ruling;
-use crate::page::{Homography, InPage, InPaper, Mesh, PageMap, Point};
+use crate::page::{Bounds, Homography, InPage, InPaper, Mesh, PageMap, Point};
 use crate::units::Mm;
 
 /// Bands of paper whose profiles are kept apart, and the profiles' bins.
@@ -45,6 +45,11 @@ pub struct Anchor {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Period(pub f32);
 
+/// Share of the anchors at each end that may be stray, and what lies around the others: half a
+/// cell, and a label that stands beside the ruling.
+const STRAY_SHARE: f32 = 0.01;
+const AROUND_MM: f32 = 10.0;
+
 /// What the anchors say.
 pub struct Fit {
     pub homography: Option<Homography>,
@@ -78,6 +83,25 @@ impl Fit {
             core_residual_mm,
             anchors,
         }
+    }
+
+    /// The paper between the outermost anchors, a few stray ones left out.
+    pub fn area(&self) -> Bounds<InPaper> {
+        let ends = |axis: usize| {
+            let mut places: Vec<f32> = self.anchors.iter().map(|a| a.paper[axis] as f32).collect();
+            places.sort_by(f32::total_cmp);
+            let stray = (places.len() as f32 * STRAY_SHARE) as usize;
+            let (first, last) = (
+                places.get(stray),
+                places.get(places.len().saturating_sub(1 + stray)),
+            );
+            (
+                first.map_or(0.0, |v| v - AROUND_MM),
+                last.map_or(0.0, |v| v + AROUND_MM),
+            )
+        };
+        let ((left, right), (top, bottom)) = (ends(0), ends(1));
+        Bounds::new(left, top, right, bottom)
     }
 }
 

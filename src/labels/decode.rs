@@ -5,7 +5,7 @@
 //! class. Out: `Label`s on the page, strongest first. Distances are the mean of their
 //! distribution (Li et al., Generalized Focal Loss, 2020).
 
-use super::view::{OnCanvas, View};
+use super::view::{Canvas, OnCanvas};
 use super::{CLASS_COUNT, Label, LabelClass, Lead, READINGS};
 use crate::limits::LABELS_MAX;
 use crate::nets::RawMap;
@@ -39,7 +39,11 @@ pub enum DecodeError {
 }
 
 /// All boxes with a score of at least `score_min`, the weaker of two overlapping ones removed.
-pub fn decode(maps: &[RawMap], view: &View, score_min: f32) -> Result<Vec<Label>, DecodeError> {
+pub fn decode(
+    maps: &[RawMap],
+    view: &impl Canvas,
+    score_min: f32,
+) -> Result<Vec<Label>, DecodeError> {
     check(maps)?;
     let logit_min = (score_min / (1.0 - score_min)).ln();
     let mut candidates = Vec::new();
@@ -162,7 +166,7 @@ fn mean_distance(sides: &RawMap, side: usize, plane: usize, at: usize) -> f32 {
     weighted / sum
 }
 
-fn on_page(candidate: &Candidate, view: &View) -> Label {
+fn on_page(candidate: &Candidate, view: &impl Canvas) -> Label {
     let Bounds {
         left,
         top,
@@ -183,6 +187,7 @@ fn on_page(candidate: &Candidate, view: &View) -> Label {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::view::View;
     use crate::page::{QuarterTurn, RawImage};
 
     fn empty(channels: usize, stride: usize) -> RawMap {

@@ -10,11 +10,17 @@ use crate::page::{InPage, Point, QuarterTurn, RawImage};
 /// Longer and shorter side of the canvas; labels are about 3 mm high, so 12 px on an A4 page.
 pub const CANVAS_PX: (usize, usize) = (1280, 960);
 /// Grey of the canvas where there is no page.
-const FILL: u8 = 114;
+pub(super) const FILL: u8 = 114;
 
 /// Pixels of the net's canvas.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OnCanvas;
+
+/// What is seen on a canvas.
+pub trait Canvas {
+    /// The place on the page that is seen at `point`.
+    fn to_page(&self, point: Point<OnCanvas>) -> Point<InPage>;
+}
 
 /// How the page lies on the canvas.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +47,11 @@ impl View {
         }
     }
 
+    /// Canvas pixels a page pixel.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
     /// Width and height of the canvas.
     pub fn canvas(&self) -> (usize, usize) {
         let (width, height) = self.turned();
@@ -56,18 +67,6 @@ impl View {
             QuarterTurn::None | QuarterTurn::Half => (self.width, self.height),
             QuarterTurn::Right | QuarterTurn::Left => (self.height, self.width),
         }
-    }
-
-    /// The place on the page that is seen at `point`.
-    pub fn to_page(&self, point: Point<OnCanvas>) -> Point<InPage> {
-        let (right, bottom) = (self.width as f32 - 1.0, self.height as f32 - 1.0);
-        let (x, y) = match self.turn {
-            QuarterTurn::None => (point.x, point.y),
-            QuarterTurn::Half => (right - point.x, bottom - point.y),
-            QuarterTurn::Right => (point.y, bottom - point.x),
-            QuarterTurn::Left => (right - point.y, point.x),
-        };
-        Point::new((x + 0.5) / self.scale - 0.5, (y + 0.5) / self.scale - 0.5)
     }
 
     /// Where `point` of the page is seen.
@@ -104,6 +103,19 @@ impl View {
             }
         }
         Picture::new(canvas_width, canvas_height, data)
+    }
+}
+
+impl Canvas for View {
+    fn to_page(&self, point: Point<OnCanvas>) -> Point<InPage> {
+        let (right, bottom) = (self.width as f32 - 1.0, self.height as f32 - 1.0);
+        let (x, y) = match self.turn {
+            QuarterTurn::None => (point.x, point.y),
+            QuarterTurn::Half => (right - point.x, bottom - point.y),
+            QuarterTurn::Right => (point.y, bottom - point.x),
+            QuarterTurn::Left => (right - point.y, point.x),
+        };
+        Point::new((x + 0.5) / self.scale - 0.5, (y + 0.5) / self.scale - 0.5)
     }
 }
 
