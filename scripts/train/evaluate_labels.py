@@ -24,6 +24,7 @@ import numpy as np
 import labels_decode as labels
 from labels_data import CLASSES, boxes_of
 from labels_decode import Boxes
+from quantise import write_figures
 
 OVERLAP_MIN = 0.3
 LOW_SCORE = 0.01
@@ -171,6 +172,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="printed pages, at most")
     parser.add_argument("--worst", type=int, default=10, help="printed pages shown")
     parser.add_argument("--draw", type=pathlib.Path, help="folder for overlays (integer net)")
+    parser.add_argument("--card", action="store_true", help="note mAP50 in labels.toml")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     nets = {"int8": labels.integer_net(args.models / "labels.onnx")}
@@ -193,6 +195,12 @@ def main() -> None:
             cv2.imwrite(str(args.draw / f"{stem}.png"), shown)
     for name, rows in results.items():
         report(name, rows, args)
+    if args.card and not args.boxes:
+        count = len(results["int8"])
+        figures: dict[str, float | int | str] = {"measured_on": f"{count} printed pages"}
+        for name, rows in results.items():
+            figures[f"{name}_map50"] = round(mean_precision([(f, t) for _, f, t in rows]), 3)
+        write_figures(args.models / "labels.toml", figures)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 import parity
+import quantise
 import trace_decode
 from trace_data import ABSENT, IGNORE, PAPER, PX_PER_MM, Pool
 from trace_net import TraceNet
@@ -104,7 +105,8 @@ def snr(found: np.ndarray, true: np.ndarray) -> tuple[float, float, np.ndarray]:
     return float(pooled), float(np.nanmedian(each)), each
 
 
-def report(name: str, found: np.ndarray, true: np.ndarray) -> np.ndarray:
+def report(name: str, found: np.ndarray, true: np.ndarray) -> tuple[float, np.ndarray]:
+    """Pooled dB and dB a crop, printed with the rest."""
     known, drawn, seen = true != IGNORE, true > ABSENT / 2, np.isfinite(found)
     error = np.abs(found - true)[drawn & seen]
     absent = known & ~drawn
@@ -115,7 +117,7 @@ def report(name: str, found: np.ndarray, true: np.ndarray) -> np.ndarray:
         f"{name:6s} {len(true):6d} {np.median(error):8.3f} {np.percentile(error, 95):7.2f} "
         f"{within:7.2f} {missed:7.2f} {false:7.2f} {pooled:7.2f} {median:10.2f}"
     )
-    return each
+    return pooled, each
 
 
 def main() -> None:
@@ -127,6 +129,7 @@ def main() -> None:
     parser.add_argument("--float", type=pathlib.Path, dest="weights", help="trace.float16.pt")
     parser.add_argument("--count", type=int, help="crops, spread through the pool")
     parser.add_argument("--draw", type=pathlib.Path, help="folder for the worst crops")
+    parser.add_argument("--card", action="store_true", help="note the figures in trace.toml")
     args = parser.parse_args()
     torch.set_num_threads(1)
     images, lines = pick(Pool([args.pool]), args.count)
@@ -135,15 +138,19 @@ def main() -> None:
     if args.weights:
         nets["float"] = float_net(args.weights)
     print("net     crops error px     p95  <=1px% missed%  false%  pooled median dB")
+    figures: dict[str, float | int | str] = {"measured_on": f"{len(images)} printed crops"}
     for name, run in nets.items():
         parts = []
         for at in range(0, len(images), BATCH):
             maps = run(inputs(images[at : at + BATCH]))
             parts.append(trace_decode.follow(trace_decode.log_posterior(maps))[0])
         found = np.concatenate(parts)
-        each = report(name, found, true)
+        pooled, each = report(name, found, true)
+        figures[f"{name}_db"] = round(pooled, 2)
         if args.draw and name == "int8":
             draw(args.draw, images, found, true, each)
+    if args.card:
+        quantise.write_figures(args.models / "trace.toml", figures)
 
 
 def draw(

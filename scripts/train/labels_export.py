@@ -38,7 +38,6 @@ def main() -> None:
     parser.add_argument("checkpoint", type=pathlib.Path)
     parser.add_argument("--pool", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--figures", default="", help="TOML lines for the card")
     args = parser.parse_args()
     state = torch.load(args.checkpoint)
     net = LabelsNet()
@@ -58,7 +57,6 @@ output_meaning = "for strides 8, 16, 32: 4 x 16 logits of the sides' distances (
 training_tiles = {state["tiles"]}
 training_data = "pages printed by tests/pageprint from PTB-XL 1.0.3 (Wagner et al., CC BY 4.0) and the PTB Diagnostic ECG Database (Bousseljot et al., ODC-By 1.0)"
 licence = "MIT OR Apache-2.0"
-{args.figures}
 """
     card(path, "labels", SHAPE, OUTPUTS, CLASSES, rest)
 

@@ -244,3 +244,10 @@ def card(
         rest.strip(),
     ]
     path.with_suffix(".toml").write_text("\n".join(lines) + "\n")
+
+
+def write_figures(card_path: pathlib.Path, figures: dict[str, float | int | str]) -> None:
+    """What was measured of a model, as the last table of its card."""
+    told = card_path.read_text().split("\n[figures]")[0].rstrip()
+    lines = [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in figures.items()]
+    card_path.write_text("\n".join([told, "", "[figures]", *lines]) + "\n")

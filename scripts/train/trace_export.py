@@ -37,7 +37,6 @@ def main() -> None:
     parser.add_argument("checkpoint", type=pathlib.Path)
     parser.add_argument("--pool", type=pathlib.Path, action="append", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--figures", default="", help="TOML lines for the card")
     args = parser.parse_args()
     state = torch.load(args.checkpoint)
     net = TraceNet()
@@ -57,7 +56,6 @@ output_meaning = "[8, H/2, W/2] logits: four mask classes, then the column map's
 training_tiles = {state["tiles"]}
 training_data = "pages printed by tests/pageprint from PTB-XL 1.0.3 (Wagner et al., CC BY 4.0) and the PTB Diagnostic ECG Database (Bousseljot et al., ODC-By 1.0)"
 licence = "MIT OR Apache-2.0"
-{args.figures}
 """
     card(path, "trace", SHAPE, ["map"], CLASSES, rest)
 

@@ -2,8 +2,8 @@
 //!
 //! In: the traces of one page. Out: the same traces, a strip renamed where it shows another panel
 //! than its own, and the `Finding` that says so. A panel's name stands firm, its place in the
-//! layout tells it; a strip's hangs on one small label, and `V1` and `V4` are alike. A limb lead's
-//! name is not like a chest lead's: there, the strip itself may be misread.
+//! layout tells it; a strip's hangs on one small label, and `V1` and `V4` are alike. `II` and `aVF`
+//! are not, though their signals often are: there, the strip itself may be misread.
 
 use super::checks::{RHYTHM_CORRELATION_MIN, correlation};
 use super::{Finding, Role, Severity, TraceRecord};
@@ -52,10 +52,21 @@ fn shown(traces: &[TraceRecord], k: usize, rate: Hertz) -> Option<Lead> {
         others.any(|(n, t)| n != k && t.role == Role::Rhythm && t.lead == lead)
     };
     let (best, panel) = panels()
-        .filter(|panel| panel.lead.is_chest() == strip.lead.is_chest() && !taken(panel.lead))
+        .filter(|panel| is_alike(panel.lead, strip.lead) && !taken(panel.lead))
         .filter_map(|panel| Some((correlation(strip, panel, rate)?, panel)))
         .max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best >= SHOWN_MIN).then_some(panel.lead)
+}
+
+/// Whether two names are told apart by one letter or digit.
+fn is_alike(a: Lead, b: Lead) -> bool {
+    let first = |lead: Lead| match lead {
+        Lead::I | Lead::II | Lead::III => 'I',
+        Lead::Avr | Lead::Avl | Lead::Avf | Lead::MinusAvr => 'a',
+        Lead::V1 | Lead::V2 | Lead::V3 | Lead::V4 | Lead::V5 | Lead::V6 => 'V',
+        Lead::V7 | Lead::V8 | Lead::V9 | Lead::V3R | Lead::V4R | Lead::V5R => 'V',
+    };
+    first(a) == first(b)
 }
 
 #[cfg(test)]
