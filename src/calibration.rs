@@ -61,6 +61,8 @@ pub enum Doubt {
         pulse: MmPerMillivolt,
         text: MmPerMillivolt,
     },
+    /// The pulse alone says another gain than the usual one.
+    UnusualPulse(MmPerMillivolt),
     /// The pulse is as high as no usual gain makes it.
     OddPulse(Mm),
     /// The operator says another gain than the page does.
@@ -102,6 +104,7 @@ pub enum PaperScale {
 }
 
 const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
+const USUAL_GAIN_MM_MV: f32 = 10.0;
 /// A pulse is this much higher or lower than its gain at most.
 const PULSE_OFF: f32 = 0.2;
 /// Texts weaker than this are not believed.
@@ -257,7 +260,12 @@ fn gain(
             doubts.push(Doubt::PulseAgainstText { pulse, text });
             known(pulse.0, Evidence::Measured)
         }
-        (Some(pulse), _) => known(pulse, Evidence::Measured),
+        (Some(pulse), text) => {
+            if text.is_none() && pulse != USUAL_GAIN_MM_MV {
+                doubts.push(Doubt::UnusualPulse(MmPerMillivolt(pulse)));
+            }
+            known(pulse, Evidence::Measured)
+        }
         (None, Some(text)) => known(text, Evidence::Read),
         (None, None) => {
             doubts.push(Doubt::GainAssumed);
@@ -358,7 +366,9 @@ mod tests {
             Evidence::Read,
             &[],
         );
-        check(&[], &[pulse(20.4)], 20.0, Evidence::Measured, &[]);
+        check(&[], &[pulse(10.2)], 10.0, Evidence::Measured, &[]);
+        let unusual = [Doubt::UnusualPulse(MmPerMillivolt(20.0))];
+        check(&[], &[pulse(20.4)], 20.0, Evidence::Measured, &unusual);
     }
 
     #[test]

@@ -79,6 +79,10 @@ pub trait Observer {
     fn begins(&mut self, stage: Stage);
 }
 
+/// A panel's crop reaches this far beyond its ends: the net sees its row as a whole, and where a
+/// panel ends is known no better.
+const AROUND: Mm = Mm(1.5);
+
 /// Digitizes one page.
 pub fn digitize<N: Nets>(
     image: &RawImage,
@@ -322,10 +326,10 @@ fn trace(
         quality: seen.iter().sum::<f32>() / seen.len().max(1) as f32,
         samples,
         corners_px: [
-            on_page(left, top),
-            on_page(right, top),
-            on_page(right, bottom),
-            on_page(left, bottom),
+            on_page(left - AROUND, top),
+            on_page(right + AROUND, top),
+            on_page(right + AROUND, bottom),
+            on_page(left - AROUND, bottom),
         ],
         line_px,
         gain: MmPerMillivolt(scale.gain.0),

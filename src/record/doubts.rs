@@ -58,6 +58,15 @@ fn finding(doubt: &Doubt) -> Finding {
                 pulse.0, text.0
             ),
         ),
+        Doubt::UnusualPulse(gain) => (
+            Severity::Warning,
+            "unusual_gain",
+            format!(
+                "the calibration pulse alone says {} mm/mV, which is unusual; compare it with the \
+                 paper, or give --gain",
+                gain.0
+            ),
+        ),
         Doubt::OddPulse(height) => (
             Severity::Warning,
             "odd_pulse",
