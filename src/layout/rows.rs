@@ -64,32 +64,22 @@ pub fn find_rows(
         .map(|(row, _)| Profile::of(image, map, &fit.lattice, *row, width))
         .collect();
     let threshold = ink_threshold(&profiles);
-    let height = |row: f32, line: usize, lines: usize| {
-        let off = (line as f32 - (lines / 2) as f32) * ACROSS_MM / pitch;
-        fit.lattice.place(width / 2.0, row + off)[1]
-    };
     let counted: Vec<Vec<f32>> = profiles
         .iter()
         .zip(&labels)
         .map(|(profile, (row, _))| {
-            let mut runs = profile.runs(threshold);
-            let lines = runs.len();
-            for (line, run) in runs.iter_mut().enumerate() {
-                let off = (height(*row, line, lines) / GRID_PERIOD_MM + 0.5).rem_euclid(1.0) - 0.5;
-                if ruled == Ruled::Yes && off.abs() * GRID_PERIOD_MM < ON_LINE_MM {
-                    *run *= ON_LINE_SHARE;
-                }
+            let height = |off: f32| fit.lattice.place(width / 2.0, row + off / pitch)[1];
+            let runs = profile.runs(threshold);
+            match ruled {
+                Ruled::Yes => beside_lines(runs, height),
+                Ruled::No => runs,
             }
-            runs
         })
         .collect();
     let step = ACROSS_MM / pitch;
     let common = common_distance(&counted, step, pitch).ok_or(LayoutError::NoTrace)?;
-    let usual = counted
-        .iter()
-        .map(|counts| ink_near(counts, common, step))
-        .sum::<f32>()
-        / counted.len() as f32;
+    let ink: Vec<f32> = counted.iter().map(|c| ink_near(c, common, step)).collect();
+    let usual = ink.iter().sum::<f32>() / ink.len() as f32;
     let rows: Vec<Row> = labels
         .into_iter()
         .zip(&counted)
@@ -122,6 +112,20 @@ pub fn find_rows(
         column_width: (columns > 1).then(|| Mm(fit.lattice.across[0])),
         row_pitch: Mm(pitch),
     })
+}
+
+/// The same shares of ink, where a 5 mm line lies counted for less; `height` is that of a place so
+/// many millimetres below the labels.
+fn beside_lines(mut runs: Vec<f32>, height: impl Fn(f32) -> f32) -> Vec<f32> {
+    let middle = (runs.len() / 2) as f32;
+    for (line, run) in runs.iter_mut().enumerate() {
+        let at = height((line as f32 - middle) * ACROSS_MM) / GRID_PERIOD_MM;
+        let off = (at + 0.5).rem_euclid(1.0) - 0.5;
+        if off.abs() * GRID_PERIOD_MM < ON_LINE_MM {
+            *run *= ON_LINE_SHARE;
+        }
+    }
+    runs
 }
 
 /// The labels' rows on the lattice, from the top, and what stands there.

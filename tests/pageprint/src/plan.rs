@@ -474,17 +474,7 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
     } else {
         [rng.range(0.0, 5.0), rng.range(0.0, 5.0)]
     };
-    let broken = rng.chance(BROKEN_SHARE).then(|| Broken {
-        left: rng.range(0.0, 0.7),
-        rates: [rng.range(0.3, 2.5), rng.range(1.0, 7.0)],
-        level: rng.range(-0.9, 0.5),
-    });
-    // Such lines are most often seen on grey copies, as dark as the trace.
-    let color = if broken.is_some() && rng.chance(0.6) {
-        [rng.range(0.1, 0.5); 3]
-    } else {
-        rng.weigh(&GRIDS)
-    };
+    let (broken, color) = lines(rng);
     let dot_color = if rng.chance(0.5) {
         color
     } else {
@@ -515,6 +505,22 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
             },
         ],
     }
+}
+
+/// Whether the 5 mm lines are broken, and the lines' colour.
+fn lines(rng: &mut Rng) -> (Option<Broken>, [f32; 3]) {
+    let broken = rng.chance(BROKEN_SHARE).then(|| Broken {
+        left: rng.range(0.0, 0.7),
+        rates: [rng.range(0.3, 2.5), rng.range(1.0, 7.0)],
+        level: rng.range(-0.9, 0.5),
+    });
+    // Such lines are most often seen on grey copies, as dark as the trace.
+    let color = if broken.is_some() && rng.chance(0.6) {
+        [rng.range(0.1, 0.5); 3]
+    } else {
+        rng.weigh(&GRIDS)
+    };
+    (broken, color)
 }
 
 /// How this maker's pages look: the same for every lead of a page.
