@@ -107,8 +107,9 @@ const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
 const USUAL_GAIN_MM_MV: f32 = 10.0;
 /// A pulse is this much higher or lower than its gain at most.
 const PULSE_OFF: f32 = 0.2;
-/// Texts weaker than this are not believed.
-const TEXT_SCORE_MIN: f32 = 0.35;
+/// Texts weaker than this are not believed: today's net finds them, and calls most of them the
+/// usual speed, whatever they say.
+const TEXT_SCORE_MIN: f32 = 0.5;
 /// Weaker boxes are no pulses.
 const PULSE_SCORE_MIN: f32 = 0.3;
 /// A second, different text counts if it is this share of the first one's score.
