@@ -9,7 +9,7 @@
 //!     -> where the recording begins -> calibration -> samples -> checks
 //! ```
 
-mod names;
+mod labels;
 mod reading;
 mod scale;
 
@@ -29,6 +29,7 @@ use crate::record::{
 };
 use crate::signal::extent::{Extent, find_extent};
 use crate::signal::{self, Scale};
+use crate::trace::follow::surety;
 use crate::trace::rows::TracedRow;
 use crate::units::{Hertz, Mm, MmPerMillivolt, MmPerSecond, Seconds};
 pub use scale::Geometry;
@@ -92,12 +93,12 @@ pub fn digitize<N: Nets>(
 ) -> Result<Record, NetError> {
     observer.begins(Stage::Labels);
     let only = options.layout.as_deref();
-    let mut seen = names::read_labels(image, nets, only)?;
+    let mut seen = labels::read_labels(image, nets, only)?;
     observer.begins(Stage::Grid);
     let mut grid = find_grid(image, seen.turn);
     if let Ok(found) = &grid {
         observer.begins(Stage::Labels);
-        if let Some(better) = names::read_flat(image, nets, only, found, &seen)? {
+        if let Some(better) = labels::read_flat(image, nets, only, found, &seen)? {
             observer.begins(Stage::Grid);
             if better.turn != seen.turn {
                 grid = find_grid(image, better.turn);
@@ -192,7 +193,7 @@ fn find_layout(
     labels: &[Label],
     only: Option<&str>,
 ) -> Result<Layout, LayoutError> {
-    let mut fit = fit::fit(&names::seen_leads(labels, &geometry.map), only)?;
+    let mut fit = fit::fit(&labels::seen_leads(labels, &geometry.map), only)?;
     if fit.layout.column_count() == 1 {
         // One column of labels tells less of the rows' direction than the paper does.
         fit.lattice.across = [fit.lattice.across[0].hypot(fit.lattice.across[1]), 0.0];
@@ -212,10 +213,6 @@ fn page_calibration(
     let row = &layout.rows[layout.rows.len() / 2];
     let middle = Point::new((row.zero[0].x + row.zero[1].x) / 2.0, row.zero[0].y);
     let (x, y) = geometry.map.resolution(middle);
-    let (here, right) = (
-        geometry.map.to_page(middle),
-        geometry.map.to_page(Point::new(middle.x + 20.0, middle.y)),
-    );
     let known = |value| crate::record::Known {
         value,
         evidence: geometry.evidence,
@@ -226,7 +223,7 @@ fn page_calibration(
         chest_gain: calibration.chest_gain,
         px_per_mm_x: known(x.0),
         px_per_mm_y: known(y.0),
-        rotation_deg: (right.y - here.y).atan2(right.x - here.x).to_degrees(),
+        rotation_deg: geometry.map.tilt_rad(middle).to_degrees(),
     }
 }
 
@@ -311,11 +308,6 @@ fn trace(
             Some([px.x, px.y])
         })
         .collect();
-    let seen: Vec<f32> = row.line.points[from.min(to)..to]
-        .iter()
-        .flatten()
-        .map(|p| p.confidence)
-        .collect();
     let found = samples.iter().flatten().count();
     let (top, bottom) = crop_ends(row, from.min(to)..to);
     TraceRecord {
@@ -323,7 +315,7 @@ fn trace(
         role,
         start,
         coverage: found as f32 / samples.len().max(1) as f32,
-        quality: seen.iter().sum::<f32>() / seen.len().max(1) as f32,
+        quality: surety(&row.line.points[from.min(to)..to]),
         samples,
         corners_px: [
             on_page(left - AROUND, top),

@@ -16,6 +16,16 @@ mod spectrum;
 mod windows;
 
 use crate::page::{Bounds, InPaper, PageMap, QuarterTurn, RawImage};
+use crate::units::Mm;
+
+/// Distance of the paper's strong lines; a found grid's map counts millimetres from one of them.
+pub const LINES_MM: f32 = 5.0;
+
+/// How far a height on ruled paper lies off the nearest 5 mm line.
+pub fn off_line(y: f32) -> Mm {
+    let share = (y / LINES_MM + 0.5).rem_euclid(1.0) - 0.5;
+    Mm((share * LINES_MM).abs())
+}
 
 /// A grid that was found.
 #[derive(Clone, Debug)]

@@ -43,20 +43,10 @@ pub enum Lead {
 
 impl Lead {
     /// The twelve leads in the order in which every output lists them.
-    pub const TWELVE: [Self; 12] = [
-        Self::I,
-        Self::II,
-        Self::III,
-        Self::Avr,
-        Self::Avl,
-        Self::Avf,
-        Self::V1,
-        Self::V2,
-        Self::V3,
-        Self::V4,
-        Self::V5,
-        Self::V6,
-    ];
+    pub const TWELVE: [Self; 12] = match Self::ALL.first_chunk() {
+        Some(twelve) => *twelve,
+        None => panic!("there are more than twelve"),
+    };
 
     pub const ALL: [Self; 19] = [
         Self::I,

@@ -319,6 +319,9 @@ pub struct PageMap {
     mesh: Option<Mesh>,
 }
 
+/// Length over which a tilt is taken.
+const TILT_MM: f32 = 20.0;
+
 impl PageMap {
     pub fn new(paper_to_page: Homography, mesh: Option<Mesh>) -> Self {
         Self {
@@ -363,6 +366,13 @@ impl PageMap {
             guess = Point::new(flat.x - dx, flat.y - dy);
         }
         guess
+    }
+
+    /// Angle of the paper's x in the picture at `point`, clockwise, radians.
+    pub fn tilt_rad(&self, point: Point<InPaper>) -> f32 {
+        let here = self.to_page(point);
+        let right = self.to_page(Point::new(point.x + TILT_MM, point.y));
+        (right.y - here.y).atan2(right.x - here.x)
     }
 
     /// Pixels a millimetre along the paper's x and y at `point`.

@@ -12,7 +12,7 @@ use crate::labels::{Label, LabelClass};
 use crate::layout::Layout;
 use crate::nets::{NetError, Nets};
 use crate::page::{Bounds, InPanel, InPaper, PageMap, Point, RawImage};
-use crate::trace::follow::LinePoint;
+use crate::trace::follow::{LinePoint, surety};
 use crate::trace::rows::{RowStrip, TracedRow, trace_rows};
 use crate::units::Mm;
 
@@ -200,12 +200,6 @@ fn take_over(first: &mut TracedRow, second: &TracedRow) {
     if surety(&read) > surety(old) - SURETY_LOSS_MAX {
         old.copy_from_slice(&read);
     }
-}
-
-/// Mean confidence of a line where it was found.
-fn surety(points: &[Option<LinePoint>]) -> f32 {
-    let found = points.iter().flatten();
-    found.clone().map(|point| point.confidence).sum::<f32>() / found.count().max(1) as f32
 }
 
 #[cfg(test)]

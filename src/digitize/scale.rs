@@ -49,10 +49,10 @@ pub fn find(
         }
         Err(error) => error,
     };
-    let lattice = fit(&super::names::seen_leads(labels, &pixels(turn)), only)?;
+    let lattice = fit(&super::labels::seen_leads(labels, &pixels(turn)), only)?;
     let tilt = lattice.lattice.across[1].atan2(lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
-    let lattice = fit(&super::names::seen_leads(labels, &upright), only)?;
+    let lattice = fit(&super::labels::seen_leads(labels, &upright), only)?;
     let pulse = pulse_height(&pulses(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
     let (x, y) = px_per_mm(&lattice, pulse);
     let evidence = if pulse.is_some() {

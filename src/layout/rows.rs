@@ -10,6 +10,7 @@ use ndarray::{Array2, Axis};
 
 use super::fit::{Fit, Lattice};
 use super::{Layout, LayoutError, Row, RowKind};
+use crate::grid::{LINES_MM, off_line};
 use crate::page::{InPaper, PageMap, Point, RawImage};
 use crate::units::Mm;
 
@@ -33,7 +34,6 @@ const EMPTY_FACTOR: f32 = 0.75;
 const BLOCK_MM: f32 = 12.0;
 /// Ink is darker than this share of the page's darkest percent.
 const INK_SHARE: f32 = 0.5;
-const GRID_PERIOD_MM: f32 = 5.0;
 /// Width that a page of one column is taken to have, before its ends are known.
 const SINGLE_WIDTH_MM: f32 = 200.0;
 
@@ -82,13 +82,12 @@ pub fn find_rows(
     let usual = ink.iter().sum::<f32>() / ink.len() as f32;
     let rows: Vec<Row> = labels
         .into_iter()
-        .zip(&counted)
+        .zip(counted.iter().zip(&ink))
         // A word in the first column that stands beside no trace is no strip's name.
-        .filter(|((_, kind), counts)| {
-            matches!(kind, RowKind::Panels(_))
-                || ink_near(counts, common, step) >= EMPTY_SHARE * usual
+        .filter(|((_, kind), (_, ink))| {
+            matches!(kind, RowKind::Panels(_)) || **ink >= EMPTY_SHARE * usual
         })
-        .map(|((row, kind), counts)| {
+        .map(|((row, kind), (counts, _))| {
             let zero_row = row + own_distance(counts, common, step);
             let ends = [0.0, width].map(|column| {
                 let [x, y] = fit.lattice.place(column, zero_row);
@@ -119,9 +118,7 @@ pub fn find_rows(
 fn beside_lines(mut runs: Vec<f32>, height: impl Fn(f32) -> f32) -> Vec<f32> {
     let middle = (runs.len() / 2) as f32;
     for (line, run) in runs.iter_mut().enumerate() {
-        let at = height((line as f32 - middle) * ACROSS_MM) / GRID_PERIOD_MM;
-        let off = (at + 0.5).rem_euclid(1.0) - 0.5;
-        if off.abs() * GRID_PERIOD_MM < ON_LINE_MM {
+        if off_line(height((line as f32 - middle) * ACROSS_MM)).0 < ON_LINE_MM {
             *run *= ON_LINE_SHARE;
         }
     }
@@ -201,7 +198,7 @@ impl Profile {
                 inked as f32 / columns as f32
             })
             .collect();
-        let period = (GRID_PERIOD_MM / ACROSS_MM) as usize;
+        let period = (LINES_MM / ACROSS_MM) as usize;
         (0..lines)
             .map(|line| {
                 let above = line.checked_sub(period).map(|l| share[l]);
@@ -298,4 +295,29 @@ fn own_distance(counts: &[f32], common: f32, step: f32) -> f32 {
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .filter(|(_, count)| *count > 0.02)
         .map_or(common, |(l, _)| line(l))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_row_off_there_is_a_row_without_ink() {
+        // Twelve rows, 10 mm apart; their ink lies 7 mm below the labels, a neighbour's 3 mm above.
+        let (pitch, step) = (10.0, ACROSS_MM / 10.0);
+        let reach = (REACH_ROWS / step) as isize;
+        let at = |mm: f32| (reach + (mm / ACROSS_MM) as isize) as usize;
+        let counted: Vec<Vec<f32>> = (0..12)
+            .map(|row| {
+                let mut counts = vec![0.0; 2 * reach as usize + 1];
+                counts[at(7.0)] = 0.4;
+                if row > 0 {
+                    counts[at(-3.0)] = 0.4;
+                }
+                counts
+            })
+            .collect();
+        let found = common_distance(&counted, step, pitch).expect("there is ink");
+        assert!((found * pitch - 7.0).abs() < 1.0, "{found} rows");
+    }
 }

@@ -123,4 +123,14 @@ mod tests {
         assert_eq!(name_strips(&mut traces, RATE), []);
         assert_eq!(traces[2].lead, Lead::V1);
     }
+
+    #[test]
+    fn a_strip_keeps_a_name_that_is_not_alike() {
+        let mut traces = page(Lead::II);
+        traces.push(trace(Lead::II, Role::Panel, 0.0, |t| {
+            beat(t - 0.4, 0.8, 0.1)
+        }));
+        assert_eq!(name_strips(&mut traces, RATE), []);
+        assert_eq!(traces[2].lead, Lead::II);
+    }
 }

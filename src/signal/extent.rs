@@ -6,6 +6,7 @@
 //! of every row have a vote on one place. On a page of one column the median row decides.
 
 use crate::calibration::Pulse;
+use crate::grid::off_line;
 use crate::layout::Layout;
 use crate::page::{InPanel, InPaper, Point};
 use crate::trace::rows::TracedRow;
@@ -38,12 +39,10 @@ const BESIDE_PULSE_WEIGHT: f32 = 0.3;
 /// What the labels count, and how far a trace may begin from its usual place before them.
 const LABEL_WEIGHT: f32 = 1.5;
 const LABEL_SPREAD_MM: f32 = 4.0;
-
-/// The same of an end that lies on a 5 mm line of the grid, over the last millimetres.
+/// What an end counts that lies on a 5 mm line over its last millimetres.
 const ON_LINE_WEIGHT: f32 = 0.25;
 const ON_LINE_MM: f32 = 0.3;
 const END_MM: f32 = 3.0;
-const GRID_MM: f32 = 5.0;
 
 /// Where one row's line begins and ends, and what that is worth.
 struct RowEnds {
@@ -152,8 +151,7 @@ fn row_ends(row: &TracedRow, limits: (f32, f32)) -> Option<RowEnds> {
     let (left, right) = (pieces.first()?.0, pieces.last()?.1);
     let weight = |end: f32, pulse: bool| {
         let near = places.iter().filter(|at| (at.x - end).abs() < END_MM);
-        let off = |at: &Point<InPaper>| ((at.y / GRID_MM + 0.5).rem_euclid(1.0) - 0.5) * GRID_MM;
-        let on_line = near.clone().all(|at| off(at).abs() < ON_LINE_MM);
+        let on_line = near.clone().all(|at| off_line(at.y).0 < ON_LINE_MM);
         (if on_line { ON_LINE_WEIGHT } else { 1.0 })
             * (if pulse { BESIDE_PULSE_WEIGHT } else { 1.0 })
     };
@@ -259,5 +257,18 @@ mod tests {
             &[],
             (20.0, 270.0),
         );
+    }
+
+    #[test]
+    fn lines_that_run_on_along_the_grid_are_outvoted() {
+        // Four rows go on to x = 14 on a 5 mm line; one, off the grid, begins at 20 and ends at 270.
+        let rows = [
+            row(30.0, &[(14.0, 284.0)]),
+            row(55.0, &[(14.0, 286.0)]),
+            row(80.0, &[(14.0, 288.0)]),
+            row(105.0, &[(14.0, 290.0)]),
+            row(127.4, &[(20.0, 270.0)]),
+        ];
+        check(&rows, Some(62.5), &[], (20.0, 270.0));
     }
 }

@@ -31,12 +31,10 @@ pub struct LinePoint {
     pub confidence: f32,
 }
 
-impl Line {
-    /// Share of columns `from..to` in which the line was found.
-    pub fn coverage(&self, from: usize, to: usize) -> f32 {
-        let range = &self.points[from.min(self.points.len())..to.min(self.points.len())];
-        range.iter().flatten().count() as f32 / range.len().max(1) as f32
-    }
+/// Mean confidence of a stretch of line where it was found; 0 where it was not.
+pub fn surety(points: &[Option<LinePoint>]) -> f32 {
+    let found = points.iter().flatten();
+    found.clone().map(|point| point.confidence).sum::<f32>() / found.count().max(1) as f32
 }
 
 /// Finds the line. In the boxes of `names` the net likes to take a stroke of a letter for the line:

@@ -10,6 +10,7 @@
 use super::Line;
 use super::follow::LinePoint;
 use crate::crop::{CROP_PX_PER_MM, Strip};
+use crate::grid::LINES_MM;
 use crate::page::{InPanel, InPaper, PageMap, Point, RawImage};
 
 /// A column has ink if it is at least this share as dark as the row's median column.
@@ -19,7 +20,6 @@ const BARE_SHARE: f32 = 0.7;
 const STRETCH_MM: f32 = 3.0;
 /// At its ends the line is this much darker than the page a grid's period off, in this share of
 /// the columns over this length.
-const GRID_MM: f32 = 5.0;
 const OVER_GRID: f32 = 1.2;
 const OWN_SHARE: f32 = 0.6;
 const TRIM_MM: f32 = 5.0;
@@ -67,7 +67,7 @@ pub fn keep_inked(image: &RawImage, map: &PageMap, strip: &Strip, line: &mut Lin
             let (Some(at), Some(dark)) = (at, dark) else {
                 return false;
             };
-            let grid = [-GRID_MM, GRID_MM].map(|below| darkness(image, map, *at, below));
+            let grid = [-LINES_MM, LINES_MM].map(|below| darkness(image, map, *at, below));
             *dark > OVER_GRID * grid[0].max(grid[1]) && *dark > INK_SHARE * usual
         })
         .collect();

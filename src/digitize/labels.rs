@@ -67,11 +67,7 @@ pub fn read_flat<N: Nets>(
     grid: &Grid,
     first: &Labels,
 ) -> Result<Option<Labels>, NetError> {
-    let (here, right) = (
-        grid.map.to_page(Point::new(0.0, 0.0)),
-        grid.map.to_page(Point::new(20.0, 0.0)),
-    );
-    let tilt = f64::from((right.y - here.y).atan2(right.x - here.x)) + first.turn.angle_rad();
+    let tilt = f64::from(grid.map.tilt_rad(Point::new(0.0, 0.0))) + first.turn.angle_rad();
     let is_askew = tilt.sin().abs() as f32 > ASKEW_RAD;
     let whole = View::new(image, first.turn).scale();
     let flat = FlatView::new(&grid.map, grid.area, QuarterTurn::None);
