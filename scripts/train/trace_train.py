@@ -20,6 +20,7 @@ from trace_net import MASK_CLASSES, TraceNet, column_map
 from training import Run, ahead, arguments, train
 
 SIGMA_PX = 1.5
+UNKNOWN_MAX = (ABSENT + IGNORE) / 2  # heights below say that nothing is known
 WIDTH = 192  # columns of a tile
 CLASS_WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.7])
 
@@ -41,7 +42,7 @@ def mask_loss(out: torch.Tensor, classes: torch.Tensor, known: torch.Tensor) -> 
 def column_loss(heat: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross entropy of the line's height a column, and the error of its mean (smooth L1, px)."""
     rows = torch.arange(heat.shape[1], dtype=torch.float32).view(1, -1, 1)
-    drawn, known = y > ABSENT / 2, y > IGNORE / 2 - ABSENT / 2
+    drawn, known = y > ABSENT / 2, y > UNKNOWN_MAX
     target = torch.exp(-0.5 * ((rows - y[:, None]) / SIGMA_PX) ** 2)
     target = target / (target.sum(1, keepdim=True) + 1e-9)
     total = torch.logsumexp(F.pad(heat, (0, 0, 0, 1)), 1)
@@ -57,7 +58,7 @@ def losses(
     outs: list[torch.Tensor], classes: torch.Tensor, y: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, float]]:
     outs = [o.float() for o in outs]
-    known = (y > IGNORE / 2 - ABSENT / 2).float()
+    known = (y > UNKNOWN_MAX).float()
     known_half = known[:, ::2][:, None, :].expand(-1, classes.shape[1], -1)
     mask = mask_loss(outs[-1][:, :MASK_CLASSES], classes, known_half)
     for k, out in enumerate(reversed(outs[:-1]), 1):
