@@ -25,7 +25,8 @@ from precision import autocast
 from training import Run, ahead, arguments, train
 
 TILE = 320
-CELL = 80
+# Cells of a mosaic, height and width: around a lead's name, around a speed or a gain.
+NAME_CELL, TEXT_CELL = (80, 80), (80, 160)
 MOSAIC_SHARE = 0.5
 LEADS = 19  # classes that are names of leads
 CANDIDATES = 8
@@ -69,12 +70,15 @@ def tiles(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray
     """Four tiles of one page: RGB pictures and [class, l, t, r, b]."""
     page = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     boxes = np.array(json.loads(path.with_suffix(".json").read_text()), float).reshape(-1, 5)
-    if rng.random() < MOSAIC_SHARE and (boxes[:, 0] < LEADS).any():
-        made = [mosaic(rng, page, boxes) for _ in range(4)]
-    else:
-        texts = boxes[boxes[:, 0] > LEADS]  # LEADS itself is the pulse
-        aims = [texts if len(texts) and rng.random() < 0.7 else boxes for _ in range(4)]
-        made = [cut(rng, page, boxes, TILE, 0.8, aim) for aim in aims]
+    leads, texts = boxes[boxes[:, 0] < LEADS], boxes[boxes[:, 0] > LEADS]  # LEADS: the pulse
+    made = []
+    for _ in range(4):
+        few, cell = (texts, TEXT_CELL) if rng.random() < 0.4 else (leads, NAME_CELL)
+        if rng.random() < MOSAIC_SHARE and len(few):
+            made.append(mosaic(rng, page, boxes, few, cell))
+        else:
+            aim = texts if len(texts) and rng.random() < 0.6 else boxes
+            made.append(cut(rng, page, boxes, (TILE, TILE), 0.8, aim))
     return [(tone(rng, picture), kept) for picture, kept in made]
 
 
@@ -89,17 +93,20 @@ def make_batch(
 
 
 def mosaic(
-    rng: np.random.Generator, page: np.ndarray, boxes: np.ndarray
+    rng: np.random.Generator,
+    page: np.ndarray,
+    boxes: np.ndarray,
+    few: np.ndarray,
+    cell: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A tile of small cells, each around a lead's name: a page has few, and they decide."""
+    """A tile of small cells, each around one of `few`: a page has few names, and they decide."""
     picture = np.empty((TILE, TILE, 3), np.uint8)
     kept = []
-    leads = boxes[boxes[:, 0] < LEADS]
-    for top in range(0, TILE, CELL):
-        for left in range(0, TILE, CELL):
-            near = leads if rng.random() < 0.9 else boxes
-            cell, found = cut(rng, page, boxes, CELL, 1.0, near)
-            picture[top : top + CELL, left : left + CELL] = cell
+    for top in range(0, TILE, cell[0]):
+        for left in range(0, TILE, cell[1]):
+            near = few if rng.random() < 0.9 else boxes
+            part, found = cut(rng, page, boxes, cell, 1.0, near)
+            picture[top : top + cell[0], left : left + cell[1]] = part
             kept.append(found + np.array([0, left, top, left, top]))
     return picture, np.concatenate(kept)
 
@@ -108,32 +115,34 @@ def cut(
     rng: np.random.Generator,
     page: np.ndarray,
     boxes: np.ndarray,
-    size: int,
+    size: tuple[int, int],
     aimed: float,
-    targets: np.ndarray | None = None,
+    targets: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A square of `size` pixels; a share `aimed` of them lies around one of `targets`."""
-    targets = boxes if targets is None else targets
+    """A picture of `size` (height, width); a share `aimed` lies around one of `targets`."""
     scale = float(np.exp(rng.uniform(math.log(0.7), math.log(1.4))))
-    side = size / scale
+    height, width = size
+    side = np.array([width, height]) / scale
     if len(targets) and rng.random() < aimed:
         box = targets[rng.integers(len(targets))]
-        spread = 0.45 if size == TILE else 0.25
+        spread = 0.45 if height == TILE else 0.25
         middle = (box[1:3] + box[3:5]) / 2 + rng.uniform(-spread, spread, 2) * side
     else:
         middle = rng.uniform(0, 1, 2) * [page.shape[1], page.shape[0]]
     # Pages under a phone lie askew.
     turn = rng.uniform(-18, 18) if rng.random() < 0.25 else rng.normal(0, 1.5)
     matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), turn, scale)
-    matrix[:, 2] += size / 2 - middle
-    picture = cv2.warpAffine(page, matrix, (size, size), borderValue=(FILL,) * 3)
+    matrix[:, 2] += np.array([width, height]) / 2 - middle
+    picture = cv2.warpAffine(page, matrix, (width, height), borderValue=(FILL,) * 3)
     corners = boxes[:, [1, 2, 3, 2, 3, 4, 1, 4]].reshape(-1, 4, 2)
     corners = corners @ matrix[:, :2].T + matrix[:, 2]
     moved = np.c_[boxes[:, :1], corners.min(1), corners.max(1)]
-    inside = np.c_[moved[:, :1], np.clip(moved[:, 1:], 0, size)]
+    inside = np.c_[moved[:, :1], np.clip(moved[:, 1:], 0, [width, height, width, height])]
     area = lambda b: (b[:, 3] - b[:, 1]) * (b[:, 4] - b[:, 2])  # noqa: E731
-    kept = inside[area(inside) > 0.6 * np.maximum(area(moved), 1e-6)]
-    if size == TILE and rng.random() < 0.07:
+    # Of a text without its first figure nobody could tell the class.
+    needed = np.where(boxes[:, 0] > LEADS, 0.97, 0.6)
+    kept = inside[area(inside) > needed * np.maximum(area(moved), 1e-6)]
+    if height == TILE and rng.random() < 0.07:
         picture, kept = np.rot90(picture, rng.integers(1, 4)), kept[:0]
     return picture, kept
 

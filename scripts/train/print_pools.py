@@ -39,7 +39,10 @@ def chunk(args: argparse.Namespace, first: int, folder: pathlib.Path) -> None:
     for path in sorted(folder.glob("*.json")):
         page = trace_cut.Page(path)
         labels_data.keep(page.image, page.truth, args.out / "labels", path.stem)
-        found += trace_cut.crops(rng, page)
+        if not args.labels_only:
+            found += trace_cut.crops(rng, page)
+    if args.labels_only:
+        return
     images, labels, lines = (np.stack(part) for part in zip(*found, strict=True))
     stem = shard(args, first)
     np.save(f"{stem}.img.npy", images)
@@ -56,7 +59,8 @@ def main() -> None:
     parser.add_argument("--signals", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pages", type=int, default=2000)
-    parser.add_argument("--preset", default="train")
+    parser.add_argument("--preset", default="train", help="scales: for the labels' texts")
+    parser.add_argument("--labels-only", action="store_true", help="no crops; starts anew")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     for kind in ("trace", "labels"):

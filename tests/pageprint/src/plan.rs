@@ -19,12 +19,22 @@ pub use sample::{SAMPLE_FONT, sample};
 pub enum Preset {
     /// Everything, in the mixture that the nets are trained on.
     Train,
+    /// As `Train`, with every speed and gain as often as any other, and always told in writing:
+    /// for the nets' training alone.
+    Scales,
     /// Flat scans and device exports.
     Scan,
     /// Photographs.
     Photo,
     /// No degradation at all.
     Clean,
+}
+
+impl Preset {
+    /// Whether its pages are there to train nets on.
+    fn trains(self) -> bool {
+        matches!(self, Self::Train | Self::Scales)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +209,7 @@ const FURTHER: [Format; 2] = [
 const FURTHER_SHARE: f32 = 0.04;
 
 fn format(rng: &mut Rng, preset: Preset) -> &'static Format {
-    if preset == Preset::Train && rng.chance(FURTHER_SHARE) {
+    if preset.trains() && rng.chance(FURTHER_SHARE) {
         return &FURTHER[rng.below(FURTHER.len())];
     }
     let weights: Vec<(f32, usize)> = FORMATS.iter().enumerate().map(|(k, f)| (f.0, k)).collect();
@@ -216,7 +226,7 @@ const OWN_INK_SHARE: f32 = 0.1;
 pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
     let format = format(rng, preset);
     let rhythm = rhythm(rng, format);
-    let frame = frame(rng, format, rhythm.len());
+    let frame = frame(rng, preset, format, rhythm.len());
     let recording = source.draw(rng);
     let mut plan = blank(rng, preset, format, &frame, &rhythm);
     let house = House::random(rng, &plan);
@@ -228,7 +238,9 @@ pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
     if rng.chance(OWN_INK_SHARE) {
         own_ink(&mut plan, rng);
     }
-    calibration_text(&mut plan, rng, &frame, &house);
+    if preset == Preset::Scales || !rng.chance(0.2) {
+        calibration_text(&mut plan, rng, &frame, &house);
+    }
     if frame.margins {
         furniture::header(&mut plan, rng, &frame);
         if rng.chance(0.15) {
@@ -240,7 +252,7 @@ pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
     }
     plan.fate = fate::draw(rng, preset);
     // A training teaches the labels net to be silent on turned pages: only other pages are turned.
-    if preset != Preset::Clean && preset != Preset::Train && rng.chance(TURNED_SHARE) {
+    if preset != Preset::Clean && !preset.trains() && rng.chance(TURNED_SHARE) {
         plan.fate.quarter_turns = 1 + rng.below(3) as u8;
     }
     plan.jpeg_quality = fate::jpeg(rng, preset);
@@ -298,11 +310,19 @@ struct Frame {
     simultaneous: bool,
 }
 
-fn frame(rng: &mut Rng, format: &Format, strips: usize) -> Frame {
+/// The given weights, or equal ones.
+fn weights(preset: Preset, usual: [(f32, f32); 3]) -> [(f32, f32); 3] {
+    match preset {
+        Preset::Scales => usual.map(|(_, value)| (1.0, value)),
+        _ => usual,
+    }
+}
+
+fn frame(rng: &mut Rng, preset: Preset, format: &Format, strips: usize) -> Frame {
     let columns = format.columns.len();
     let row_count = format.columns[0].len() + strips;
-    let speed = rng.weigh(&[(8.5, 25.0), (0.8, 50.0), (0.7, 12.5)]);
-    let gain = rng.weigh(&[(8.5, 10.0), (0.9, 5.0), (0.6, 20.0)]);
+    let speed = rng.weigh(&weights(preset, [(8.5, 25.0), (0.8, 50.0), (0.7, 12.5)]));
+    let gain = rng.weigh(&weights(preset, [(8.5, 10.0), (0.9, 5.0), (0.6, 20.0)]));
     let chest_gain = if rng.chance(0.05) { gain / 2.0 } else { gain };
     let total_s = if speed > 30.0 {
         5.0
@@ -971,9 +991,6 @@ fn full_separators(plan: &mut Plan, frame: &Frame, dots_mm: Option<[f32; 2]>) {
 }
 
 fn calibration_text(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
-    if rng.chance(0.2) {
-        return;
-    }
     let number = |v: f32| {
         if (v - 12.5).abs() < 0.1 {
             "12.5".to_owned()

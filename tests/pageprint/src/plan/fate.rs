@@ -41,7 +41,7 @@ pub fn jpeg(rng: &mut Rng, preset: Preset) -> Option<u8> {
     let share = match preset {
         Preset::Clean => 0.0,
         Preset::Scan => 0.4,
-        Preset::Train => 0.7,
+        Preset::Train | Preset::Scales => 0.7,
         Preset::Photo => 1.0,
     };
     rng.chance(share).then(|| rng.range(30.0, 96.0) as u8)
@@ -58,7 +58,7 @@ pub fn draw(rng: &mut Rng, preset: Preset) -> Fate {
         Preset::Clean => {}
         Preset::Scan => scan(rng, &mut fate),
         Preset::Photo => photo(rng, &mut fate),
-        Preset::Train => match rng.weigh(&[(1.5, 0), (5.5, 1), (3.0, 2)]) {
+        Preset::Train | Preset::Scales => match rng.weigh(&[(1.5, 0), (5.5, 1), (3.0, 2)]) {
             0 => {}
             1 => scan(rng, &mut fate),
             _ => photo(rng, &mut fate),
