@@ -70,6 +70,8 @@ pub enum LayoutError {
         "lead names stand where a {layout} page has none; name the layout, or capture the page again"
     )]
     Contradicted { layout: &'static str },
+    #[error("the page has a column more than {layout}, a layout that is not known")]
+    FurtherColumn { layout: &'static str },
     #[error("the lead names fit {first} and {second} equally well; name the layout")]
     Ambiguous {
         first: &'static str,

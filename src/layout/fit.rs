@@ -74,6 +74,8 @@ const AGAINST_WEIGHT: f32 = 1.8;
 /// sure as the matrix' labels are.
 const STRIP_OFF_ROWS: f32 = 0.55;
 const STRIP_SCORE_SHARE: f32 = 0.3;
+/// Rows with a name a column beyond the layout's: one may be a stray mark.
+const FURTHER_ROWS_MAX: usize = 1;
 /// Cells that must be seen: this share, and this many.
 const MATCHED_SHARE_MIN: f32 = 0.5;
 const MATCHED_MIN: usize = 4;
@@ -134,6 +136,11 @@ pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
     }
     if best.contradicted > CONTRADICTED_MAX {
         return Err(LayoutError::Contradicted {
+            layout: best.layout.name,
+        });
+    }
+    if further_rows(best, seen) > FURTHER_ROWS_MAX {
+        return Err(LayoutError::FurtherColumn {
             layout: best.layout.name,
         });
     }
@@ -316,6 +323,28 @@ fn is_within(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>) -> boo
     }
     (-0.3..layout.column_count() as f32 - 0.3).contains(&column)
         && (-0.5..rows - 0.5).contains(&row)
+}
+
+/// Rows of the layout that go on with a name where it would have another column.
+fn further_rows(fit: &Fit, seen: &[SeenLead]) -> usize {
+    if fit.layout.column_count() == 1 {
+        return 0;
+    }
+    let usual = usual_score(fit.layout, seen, &fit.lattice);
+    let last = fit.layout.column_count() as f32 - 1.0;
+    let goes_on = |row: usize| {
+        seen.iter().any(|label| {
+            let (column, at) = fit.lattice.locate(label.at);
+            let beyond = column.round() < 0.0 || column.round() > last;
+            beyond
+                && (column - column.round()).abs() < OFF_COLUMNS
+                && (at - row as f32).abs() < OFF_ROWS
+                && label.score >= STRIP_SCORE_SHARE * usual
+        })
+    };
+    (0..fit.layout.rows.len())
+        .filter(|row| goes_on(*row))
+        .count()
 }
 
 fn refine(
@@ -504,6 +533,18 @@ mod tests {
             fit(&[], None),
             Err(LayoutError::NoLattice { found: 0 })
         ));
+    }
+
+    #[test]
+    fn a_column_that_the_layout_lacks_is_refused() {
+        let mut seen = labels("3x4", lattice(50.0, 30.0));
+        for (row, lead) in [Lead::V7, Lead::V8, Lead::V4R].into_iter().enumerate() {
+            let [x, y] = lattice(50.0, 30.0).place(4.0, row as f32);
+            seen.push(read(lead, x, y));
+            let further = Err(LayoutError::FurtherColumn { layout: "3x4" });
+            let found = fit(&seen, None).map(|fit| fit.layout.name);
+            assert_eq!(found, if row == 0 { Ok("3x4") } else { further });
+        }
     }
 
     #[test]
