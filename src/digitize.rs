@@ -120,7 +120,7 @@ pub fn digitize<N: Nets>(
         Ok(layout) => layout,
         Err(error) => return Ok(rejected(record, "layout", &error.to_string())),
     };
-    record.layout = Some(layout.name.clone());
+    record.layout = Some(layout.matrix.to_owned());
     observer.begins(Stage::Trace);
     let pulses = pulses(&labels, &geometry.map);
     let rows = reading::read_rows(image, &geometry.map, nets, &layout, &labels)?;
@@ -143,8 +143,7 @@ pub fn digitize<N: Nets>(
     };
     record.duration = (extent.right - extent.left).at(calibration.speed.value);
     record.traces = traces(&rows, &layout, extent, &calibration, &geometry.map, options);
-    let renamed = naming::name_strips(&mut record.traces, options.sample_rate);
-    record.findings.extend(renamed);
+    name_strips(&mut record, &layout, options.sample_rate);
     record
         .findings
         .extend(checks::check(&record.traces, options.sample_rate));
@@ -205,6 +204,22 @@ fn find_layout(
     find_rows(image, &geometry.map, &fit, ruled)
 }
 
+/// Checks the strips' names, and names those that had none: the last ones.
+fn name_strips(record: &mut Record, layout: &Layout, rate: Hertz) {
+    let unnamed = layout
+        .rows
+        .iter()
+        .filter(|row| row.kind == RowKind::Unnamed);
+    let first = record.traces.len() - unnamed.count();
+    let mut unlabelled = record.traces.split_off(first);
+    let renamed = naming::name_strips(&mut record.traces, rate);
+    record.traces.append(&mut unlabelled);
+    let named = naming::name_unlabelled(&mut record.traces, first, rate);
+    record.findings.extend(renamed.into_iter().chain(named));
+    let strips = record.traces.iter().filter(|t| t.role == Role::Rhythm);
+    record.layout = Some(layout.name(strips.count()));
+}
+
 fn page_calibration(
     geometry: &Geometry,
     layout: &Layout,
@@ -240,6 +255,7 @@ fn traces(
         let panels: Vec<(Lead, Role)> = match &row.kind {
             RowKind::Panels(leads) => leads.iter().map(|lead| (*lead, Role::Panel)).collect(),
             RowKind::Strip(lead) => vec![(*lead, Role::Rhythm)],
+            RowKind::Unnamed => vec![(Lead::II, Role::Rhythm)],
         };
         let width = (extent.right - extent.left) * (1.0 / panels.len() as f32);
         for (k, (lead, role)) in panels.into_iter().enumerate() {

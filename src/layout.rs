@@ -25,6 +25,8 @@ pub enum RowKind {
     Panels(Vec<Lead>),
     /// One lead over the whole width.
     Strip(Lead),
+    /// One lead over the whole width whose name was not found.
+    Unnamed,
 }
 
 /// A row of traces.
@@ -38,9 +40,9 @@ pub struct Row {
 /// The rows of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// E.g. `3x4+1R`.
-    pub name: String,
-    /// From the top.
+    /// E.g. `3x4`.
+    pub matrix: &'static str,
+    /// From the top, strips without a name last.
     pub rows: Vec<Row>,
     pub column_count: usize,
     /// Where the first column's labels stand, and the distance between columns; on a page of one
@@ -49,6 +51,16 @@ pub struct Layout {
     pub column_width: Option<Mm>,
     /// Distance between rows.
     pub row_pitch: Mm,
+}
+
+impl Layout {
+    /// Its name with so many strips, e.g. `3x4+1R`.
+    pub fn name(&self, strips: usize) -> String {
+        match strips {
+            0 => self.matrix.to_owned(),
+            n => format!("{}+{n}R", self.matrix),
+        }
+    }
 }
 
 /// Why the page's layout was not understood.

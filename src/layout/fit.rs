@@ -41,6 +41,21 @@ pub struct Lattice {
     pub down: [f32; 2],
 }
 
+#[cfg(test)]
+impl Fit {
+    /// A layout whose labels were all seen.
+    pub fn over(layout: &'static KnownLayout, lattice: Lattice, strips: Vec<(Lead, f32)>) -> Self {
+        Self {
+            layout,
+            lattice,
+            strips,
+            matched: layout.cell_count(),
+            score: 1.0,
+            contradicted: 0.0,
+        }
+    }
+}
+
 /// A layout laid over the labels.
 #[derive(Clone, Debug)]
 pub struct Fit {
@@ -74,11 +89,16 @@ const AGAINST_WEIGHT: f32 = 1.8;
 /// sure as the matrix' labels are.
 const STRIP_OFF_ROWS: f32 = 0.55;
 const STRIP_SCORE_SHARE: f32 = 0.3;
+/// Rhythm strips of a page.
+pub const STRIPS_MAX: usize = 3;
 /// Rows with a name a column beyond the layout's: one may be a stray mark.
 const FURTHER_ROWS_MAX: usize = 1;
 /// Cells that must be seen: this share, and this many.
 const MATCHED_SHARE_MIN: f32 = 0.5;
 const MATCHED_MIN: usize = 4;
+/// Of six leads that are half of a larger page as well, this share must be seen.
+const HALF_PAGE_CELLS: usize = 6;
+const HALF_PAGE_SHARE_MIN: f32 = 0.8;
 /// What speaks against a layout, as a share of what speaks for it, at most.
 const CONTRADICTED_MAX: f32 = 0.5;
 /// A layout must be better than any other by this much.
@@ -122,11 +142,26 @@ pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
         .filter_map(|layout| fit_one(layout, seen))
         .collect();
     fits.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let best = fits
-        .first()
-        .ok_or(LayoutError::NoLattice { found: seen.len() })?;
+    let nothing = LayoutError::NoLattice { found: seen.len() };
+    let layout = fits.first().ok_or(nothing)?.layout.name;
+    // A layout that explains half of the page's columns must not win by what it leaves out.
+    fits.retain(|fit| further_rows(fit, seen) <= FURTHER_ROWS_MAX);
+    let is_whole = fits.first().is_some_and(|fit| fit.layout.name == layout);
+    match choose(fits, seen.len()) {
+        Err(_) if !is_whole => Err(LayoutError::FurtherColumn { layout }),
+        chosen => chosen,
+    }
+}
+
+/// The first of `fits`, which are ordered by score, if it is good enough.
+fn choose(mut fits: Vec<Fit>, found: usize) -> Result<Fit, LayoutError> {
+    let best = fits.first().ok_or(LayoutError::NoLattice { found })?;
     let cells = best.layout.cell_count();
-    let needed = ((cells as f32 * MATCHED_SHARE_MIN).ceil() as usize).max(MATCHED_MIN);
+    let share = match cells {
+        HALF_PAGE_CELLS => HALF_PAGE_SHARE_MIN,
+        _ => MATCHED_SHARE_MIN,
+    };
+    let needed = ((cells as f32 * share).ceil() as usize).max(MATCHED_MIN);
     if best.matched < needed {
         return Err(LayoutError::TooFew {
             layout: best.layout.name,
@@ -136,11 +171,6 @@ pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
     }
     if best.contradicted > CONTRADICTED_MAX {
         return Err(LayoutError::Contradicted {
-            layout: best.layout.name,
-        });
-    }
-    if further_rows(best, seen) > FURTHER_ROWS_MAX {
-        return Err(LayoutError::FurtherColumn {
             layout: best.layout.name,
         });
     }
@@ -325,26 +355,41 @@ fn is_within(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>) -> boo
         && (-0.5..rows - 0.5).contains(&row)
 }
 
-/// Rows of the layout that go on with a name where it would have another column.
+/// Rows of the layout that go on, in one place, with a name where it has no column: beside a
+/// single column anywhere, else a whole number of columns off.
 fn further_rows(fit: &Fit, seen: &[SeenLead]) -> usize {
-    if fit.layout.column_count() == 1 {
-        return 0;
-    }
-    let usual = usual_score(fit.layout, seen, &fit.lattice);
-    let last = fit.layout.column_count() as f32 - 1.0;
-    let goes_on = |row: usize| {
-        seen.iter().any(|label| {
-            let (column, at) = fit.lattice.locate(label.at);
-            let beyond = column.round() < 0.0 || column.round() > last;
-            beyond
-                && (column - column.round()).abs() < OFF_COLUMNS
-                && (at - row as f32).abs() < OFF_ROWS
-                && label.score >= STRIP_SCORE_SHARE * usual
-        })
+    let columns = fit.layout.column_count();
+    let rows = fit.layout.rows.len();
+    let needed = STRIP_SCORE_SHARE * usual_score(fit.layout, seen, &fit.lattice);
+    // One column of names tells the rows' direction but roughly.
+    let in_place = |column: f32, row: f32| {
+        columns == 1
+            || (column - column.round()).abs() < OFF_COLUMNS && (row - row.round()).abs() < OFF_ROWS
     };
-    (0..fit.layout.rows.len())
-        .filter(|row| goes_on(*row))
-        .count()
+    let beyond: Vec<(f32, f32)> = seen
+        .iter()
+        .filter(|label| label.score >= needed)
+        .map(|label| fit.lattice.locate(label.at))
+        .filter(|(column, row)| {
+            (column.round() < 0.0 || column.round() >= columns as f32)
+                && (0.0..rows as f32).contains(&row.round())
+                && in_place(*column, *row)
+        })
+        .collect();
+    let beside = |place: f32| {
+        let is_beside = |row: usize| {
+            let near = |(c, r): &(f32, f32)| {
+                (c - place).abs() < OFF_SIDEWAYS_ROWS && r.round() == row as f32
+            };
+            beyond.iter().any(near)
+        };
+        (0..rows).filter(|row| is_beside(*row)).count()
+    };
+    beyond
+        .iter()
+        .map(|(column, _)| beside(*column))
+        .max()
+        .unwrap_or(0)
 }
 
 fn refine(
@@ -394,7 +439,7 @@ fn strips(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> Vec<(Le
     let mut strips: Vec<(Lead, f32)> = Vec::new();
     for (lead, row, _) in found {
         let is_new = |other: &(Lead, f32)| (row - other.1).abs() > 0.4 && lead != other.0;
-        if strips.len() < 3 && strips.iter().all(is_new) {
+        if strips.len() < STRIPS_MAX && strips.iter().all(is_new) {
             strips.push((lead, row));
         }
     }
@@ -545,6 +590,20 @@ mod tests {
             let found = fit(&seen, None).map(|fit| fit.layout.name);
             assert_eq!(found, if row == 0 { Ok("3x4") } else { further });
         }
+    }
+
+    #[test]
+    fn a_column_of_names_that_cannot_be_read_is_part_of_the_page() {
+        let mut seen = labels("6x2", lattice(90.0, 22.0));
+        for label in seen.iter_mut().filter(|label| label.at.x > 60.0) {
+            label.leads = [(Lead::V9, 0.3); READINGS];
+            label.score = 0.3;
+        }
+        let found = fit(&seen, None).map(|fit| fit.layout.name);
+        assert_eq!(
+            found,
+            Err(LayoutError::FurtherColumn { layout: "6x1 limb" })
+        );
     }
 
     #[test]

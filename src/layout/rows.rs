@@ -8,7 +8,7 @@
 
 use ndarray::{Array2, Axis};
 
-use super::fit::{Fit, Lattice};
+use super::fit::{Fit, Lattice, STRIPS_MAX};
 use super::{Layout, LayoutError, Row, RowKind};
 use crate::grid::{LINES_MM, off_line};
 use crate::page::{InPaper, PageMap, Point, RawImage};
@@ -30,6 +30,12 @@ const ON_LINE_SHARE: f32 = 0.4;
 /// A row with less ink than this share of the usual one is empty, and speaks against the distance.
 const EMPTY_SHARE: f32 = 0.2;
 const EMPTY_FACTOR: f32 = 0.75;
+/// A strip without a name lies a row below the last one, give or take this, with ink along at
+/// least this share of the usual, and this share in each of so many parts of its length.
+const UNNAMED_ROWS: f32 = 0.35;
+const UNNAMED_SHARE: f32 = 0.6;
+const UNNAMED_PART_SHARE: f32 = 0.4;
+const UNNAMED_PARTS: usize = 4;
 /// Paper's level and the ink's darkness are taken over blocks of this side.
 const BLOCK_MM: f32 = 12.0;
 /// Ink is darker than this share of the page's darkest percent.
@@ -44,7 +50,7 @@ pub enum Ruled {
     No,
 }
 
-/// Finds the rows of the layout `fit`.
+/// Finds the rows of the layout `fit`: from the top, those without a name last.
 pub fn find_rows(
     image: &RawImage,
     map: &PageMap,
@@ -52,35 +58,23 @@ pub fn find_rows(
     ruled: Ruled,
 ) -> Result<Layout, LayoutError> {
     let columns = fit.layout.column_count();
+    let ground = Ground::new(image, map, fit, ruled);
     let labels = row_labels(fit);
-    let width = if columns > 1 {
-        columns as f32
-    } else {
-        SINGLE_WIDTH_MM / fit.lattice.across[0].hypot(fit.lattice.across[1])
-    };
-    let pitch = fit.lattice.down[0].hypot(fit.lattice.down[1]);
-    let profiles: Vec<Profile> = labels
-        .iter()
-        .map(|(row, _)| Profile::of(image, map, &fit.lattice, *row, width))
-        .collect();
+    let profiles: Vec<Profile> = labels.iter().map(|(row, _)| ground.profile(*row)).collect();
     let threshold = ink_threshold(&profiles);
     let counted: Vec<Vec<f32>> = profiles
         .iter()
         .zip(&labels)
-        .map(|(profile, (row, _))| {
-            let height = |off: f32| fit.lattice.place(width / 2.0, row + off / pitch)[1];
-            let runs = profile.runs(threshold);
-            match ruled {
-                Ruled::Yes => beside_lines(runs, height),
-                Ruled::No => runs,
-            }
-        })
+        .map(|(profile, (row, _))| ground.count(profile, *row, threshold))
         .collect();
-    let step = ACROSS_MM / pitch;
-    let common = common_distance(&counted, step, pitch).ok_or(LayoutError::NoTrace)?;
-    let ink: Vec<f32> = counted.iter().map(|c| ink_near(c, common, step)).collect();
+    let step = ground.step();
+    let common = common_distance(&counted, step, ground.pitch).ok_or(LayoutError::NoTrace)?;
+    let ink: Vec<f32> = counted
+        .iter()
+        .map(|c| ink_near(c, common, step, OWN_ROWS))
+        .collect();
     let usual = ink.iter().sum::<f32>() / ink.len() as f32;
-    let rows: Vec<Row> = labels
+    let mut rows: Vec<Row> = labels
         .into_iter()
         .zip(counted.iter().zip(&ink))
         // A word in the first column that stands beside no trace is no strip's name.
@@ -88,29 +82,127 @@ pub fn find_rows(
             matches!(kind, RowKind::Panels(_)) || **ink >= EMPTY_SHARE * usual
         })
         .map(|((row, kind), (counts, _))| {
-            let zero_row = row + own_distance(counts, common, step);
-            let ends = [0.0, width].map(|column| {
-                let [x, y] = fit.lattice.place(column, zero_row);
-                Point::<InPaper>::new(x, y)
-            });
-            Row { kind, zero: ends }
+            let distance = own_distance(counts, common, step, OWN_ROWS);
+            ground.row(kind, row + distance)
         })
         .collect();
-    let strips = rows
-        .iter()
-        .filter(|row| matches!(row.kind, RowKind::Strip(_)))
-        .count();
+    if columns > 1 {
+        let unnamed = gaps(fit)
+            .into_iter()
+            .map(|row| ground.unnamed(row, common, threshold, usual));
+        rows.extend(unnamed.map_while(|row| row));
+    }
     Ok(Layout {
-        name: match strips {
-            0 => fit.layout.name.to_owned(),
-            n => format!("{}+{n}R", fit.layout.name),
-        },
+        matrix: fit.layout.name,
         rows,
         column_count: columns,
         label_left: Mm(fit.lattice.origin[0]),
         column_width: (columns > 1).then(|| Mm(fit.lattice.across[0])),
-        row_pitch: Mm(pitch),
+        row_pitch: Mm(ground.pitch),
     })
+}
+
+/// The paper under the lattice of labels.
+struct Ground<'a> {
+    image: &'a RawImage,
+    map: &'a PageMap,
+    lattice: &'a Lattice,
+    ruled: Ruled,
+    /// Of the rows, in columns.
+    width: f32,
+    /// Distance between rows, millimetres.
+    pitch: f32,
+}
+
+impl<'a> Ground<'a> {
+    fn new(image: &'a RawImage, map: &'a PageMap, fit: &'a Fit, ruled: Ruled) -> Self {
+        let lattice = &fit.lattice;
+        Self {
+            image,
+            map,
+            lattice,
+            ruled,
+            width: match fit.layout.column_count() {
+                1 => SINGLE_WIDTH_MM / lattice.across[0].hypot(lattice.across[1]),
+                columns => columns as f32,
+            },
+            pitch: lattice.down[0].hypot(lattice.down[1]),
+        }
+    }
+
+    /// Rows a line of a profile.
+    fn step(&self) -> f32 {
+        ACROSS_MM / self.pitch
+    }
+
+    fn profile(&self, row: f32) -> Profile {
+        Profile::of(self.image, self.map, self.lattice, row, self.width)
+    }
+
+    /// Share of ink along each line of the profile of `row`.
+    fn count(&self, profile: &Profile, row: f32, threshold: f32) -> Vec<f32> {
+        let runs = profile.runs(threshold);
+        let height = |off: f32| {
+            let middle = self.lattice.place(self.width / 2.0, row + off / self.pitch);
+            middle[1]
+        };
+        match self.ruled {
+            Ruled::Yes => beside_lines(runs, height),
+            Ruled::No => runs,
+        }
+    }
+
+    fn row(&self, kind: RowKind, zero_row: f32) -> Row {
+        let zero = [0.0, self.width].map(|column| {
+            let [x, y] = self.lattice.place(column, zero_row);
+            Point::<InPaper>::new(x, y)
+        });
+        Row { kind, zero }
+    }
+
+    /// The strip about `common` rows off `row`, if ink runs along its whole length there as it
+    /// does in other rows: lines of writing are short.
+    fn unnamed(&self, row: f32, common: f32, threshold: f32, usual: f32) -> Option<Row> {
+        let (profile, step) = (self.profile(row), self.step());
+        let ink = |profile: &Profile| {
+            let counts = self.count(profile, row, threshold);
+            ink_near(&counts, common, step, UNNAMED_ROWS)
+        };
+        let least = profile
+            .parts(UNNAMED_PARTS)
+            .iter()
+            .map(ink)
+            .fold(f32::INFINITY, f32::min);
+        if least < UNNAMED_PART_SHARE * usual || ink(&profile) < UNNAMED_SHARE * usual {
+            return None;
+        }
+        let counts = self.count(&profile, row, threshold);
+        let distance = own_distance(&counts, common, step, UNNAMED_ROWS);
+        Some(self.row(RowKind::Unnamed, row + distance))
+    }
+}
+
+/// Rows on the lattice where a strip may be whose name was not found: between the matrix and the
+/// last named strip below it, and after that, from the top.
+fn gaps(fit: &Fit) -> Vec<f32> {
+    let last = fit.layout.rows.len() as f32 - 1.0;
+    let mut gaps = Vec::new();
+    let mut row = last;
+    while gaps.len() + fit.strips.len() < STRIPS_MAX {
+        let next = fit
+            .strips
+            .iter()
+            .map(|strip| strip.1)
+            .find(|strip| *strip > row + 0.5);
+        row = match next {
+            Some(strip) if strip < row + 1.5 => strip,
+            _ => {
+                gaps.push(row + 1.0);
+                row + 1.0
+            }
+        };
+    }
+    gaps
 }
 
 /// The same shares of ink, where a 5 mm line lies counted for less; `height` is that of a place so
@@ -161,6 +253,17 @@ impl Profile {
         let mut profile = Self { dark };
         profile.level();
         profile
+    }
+
+    /// Equal parts from the left.
+    fn parts(&self, count: usize) -> Vec<Self> {
+        let side = self.dark.ncols().div_ceil(count).max(1);
+        let chunks = self.dark.axis_chunks_iter(Axis(1), side);
+        chunks
+            .map(|dark| Self {
+                dark: dark.to_owned(),
+            })
+            .collect()
     }
 
     /// Brightness to darkness: one less the share of the paper's level around.
@@ -270,26 +373,26 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
     (best.1 > 0.05).then(|| (best.0 - reach) as f32 * step)
 }
 
-/// Most ink at a line near this distance.
-fn ink_near(counts: &[f32], distance: f32, step: f32) -> f32 {
+/// Most ink at a line within `window` rows of this distance.
+fn ink_near(counts: &[f32], distance: f32, step: f32, window: f32) -> f32 {
     let reach = counts.len() as isize / 2;
     let near = counts
         .iter()
         .enumerate()
-        .filter(|(l, _)| ((*l as isize - reach) as f32 * step - distance).abs() <= OWN_ROWS);
+        .filter(|(l, _)| ((*l as isize - reach) as f32 * step - distance).abs() <= window);
     near.map(|(_, count)| *count).fold(0.0, f32::max)
 }
 
-/// The row's own distance: the strongest line near the common one.
-fn own_distance(counts: &[f32], common: f32, step: f32) -> f32 {
+/// The row's own distance: the strongest line within `window` rows of the common one.
+fn own_distance(counts: &[f32], common: f32, step: f32, window: f32) -> f32 {
     let reach = counts.len() as isize / 2;
     let line = |l: isize| (l - reach) as f32 * step;
     (0..counts.len() as isize)
-        .filter(|l| (line(*l) - common).abs() <= OWN_ROWS)
+        .filter(|l| (line(*l) - common).abs() <= window)
         .map(|l| {
             (
                 l,
-                counts[l as usize] * (1.0 - 0.3 * (line(l) - common).abs() / OWN_ROWS),
+                counts[l as usize] * (1.0 - 0.3 * (line(l) - common).abs() / window),
             )
         })
         .max_by(|a, b| a.1.total_cmp(&b.1))
@@ -300,6 +403,27 @@ fn own_distance(counts: &[f32], common: f32, step: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::Lead;
+    use crate::layout::known::LAYOUTS;
+
+    #[test]
+    fn strips_without_a_name_are_sought_between_those_with_one_and_below() {
+        let check = |strips: &[f32], expected: &[f32]| {
+            let lattice = Lattice {
+                origin: [20.0, 30.0],
+                across: [60.0, 0.0],
+                down: [0.0, 25.0],
+            };
+            let layout = LAYOUTS.iter().find(|l| l.name == "3x4").expect("known");
+            let strips = strips.iter().map(|row| (Lead::II, *row)).collect();
+            assert_eq!(gaps(&Fit::over(layout, lattice, strips)), expected);
+        };
+        check(&[], &[3.0, 4.0, 5.0]);
+        check(&[3.1], &[4.1, 5.1]);
+        check(&[3.1, 5.2], &[4.1]);
+        check(&[4.2, 5.2], &[3.0]);
+        check(&[3.1, 4.1, 5.1], &[]);
+    }
 
     #[test]
     fn one_row_off_there_is_a_row_without_ink() {

@@ -1,7 +1,7 @@
 //! Whether a rhythm strip is the lead that its label says.
 //!
 //! In: the traces of one page. Out: the same traces, a strip renamed where it shows another panel
-//! than its own, and the `Finding` that says so. A panel's name stands firm, its place in the
+//! than its own, or named where it had no label, and the `Finding` that says so. A panel's name stands firm, its place in the
 //! layout tells it; a strip's hangs on one small label, and `V1` and `V4` are alike. `II` and `aVF`
 //! are not, though their signals often are: there, the strip itself may be misread.
 
@@ -12,6 +12,9 @@ use crate::units::Hertz;
 
 /// A strip shows a panel if it correlates with it this well.
 const SHOWN_MIN: f32 = 0.9;
+
+/// What being a usual strip's lead counts, as correlation.
+const USUAL_BONUS: f32 = 0.05;
 
 /// Renames the strips that show another lead's panel.
 pub fn name_strips(traces: &mut [TraceRecord], rate: Hertz) -> Vec<Finding> {
@@ -39,23 +42,65 @@ pub fn name_strips(traces: &mut [TraceRecord], rate: Hertz) -> Vec<Finding> {
     findings
 }
 
+/// Names the strips from `first` on, which have no label, after the panels that they show; one that
+/// shows none is left out.
+pub fn name_unlabelled(traces: &mut Vec<TraceRecord>, first: usize, rate: Hertz) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for strip in traces.split_off(first) {
+        let k = traces.len();
+        traces.push(strip);
+        let finding = if let Some(lead) = best_shown(traces, k, rate, |_| true) {
+            traces[k].lead = lead;
+            let name = lead.name();
+            let message = format!(
+                "a rhythm strip's name was not read; it shows the panel {name} and is taken as {name}"
+            );
+            Finding::new(Severity::Warning, "named", Some(lead), message)
+        } else {
+            traces.pop();
+            let message = "a row without a readable name shows no lead of the page: it is left out";
+            Finding::new(Severity::Warning, "unnamed", None, message.to_owned())
+        };
+        findings.push(finding);
+    }
+    findings
+}
+
 /// The lead that strip `k` shows, where that is another than it is called.
 fn shown(traces: &[TraceRecord], k: usize, rate: Hertz) -> Option<Lead> {
     let strip = &traces[k];
-    let panels = || traces.iter().filter(|t| t.role == Role::Panel);
-    let own = panels().find(|panel| panel.lead == strip.lead)?;
+    let own = traces
+        .iter()
+        .find(|t| t.role == Role::Panel && t.lead == strip.lead)?;
     if correlation(strip, own, rate)? >= RHYTHM_CORRELATION_MIN {
         return None;
     }
+    best_shown(traces, k, rate, |lead| is_alike(lead, strip.lead))
+}
+
+/// The lead among those `allowed` whose panel strip `k` shows, if no other strip has its name.
+fn best_shown(
+    traces: &[TraceRecord],
+    k: usize,
+    rate: Hertz,
+    allowed: impl Fn(Lead) -> bool,
+) -> Option<Lead> {
     let taken = |lead: Lead| {
-        let mut others = traces.iter().enumerate();
-        others.any(|(n, t)| n != k && t.role == Role::Rhythm && t.lead == lead)
+        let mut others = traces.iter().take(k).chain(traces.iter().skip(k + 1));
+        others.any(|t| t.role == Role::Rhythm && t.lead == lead)
     };
-    let (best, panel) = panels()
-        .filter(|panel| is_alike(panel.lead, strip.lead) && !taken(panel.lead))
-        .filter_map(|panel| Some((correlation(strip, panel, rate)?, panel)))
-        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let (best, panel) = traces
+        .iter()
+        .filter(|t| t.role == Role::Panel && allowed(t.lead) && !taken(t.lead))
+        .filter_map(|panel| Some((correlation(&traces[k], panel, rate)?, panel)))
+        .max_by(|a, b| likelihood(a).total_cmp(&likelihood(b)))?;
     (best >= SHOWN_MIN).then_some(panel.lead)
+}
+
+/// Of two panels that are nearly as alike, the strip is of the lead that strips usually show.
+fn likelihood((correlation, panel): &(f32, &TraceRecord)) -> f32 {
+    let is_usual = matches!(panel.lead, Lead::II | Lead::V1 | Lead::V5);
+    correlation + if is_usual { USUAL_BONUS } else { 0.0 }
 }
 
 /// Whether two names are told apart by one letter or digit.
@@ -115,6 +160,18 @@ mod tests {
         let findings = name_strips(&mut traces, RATE);
         assert_eq!(traces[2].lead, Lead::V1);
         assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+
+    #[test]
+    fn a_strip_without_a_name_is_named_after_its_panel_or_left_out() {
+        let mut traces = page(Lead::I);
+        let odd = trace(Lead::I, Role::Rhythm, 0.0, |t| beat(t * 1.7, 1.0, 0.2));
+        traces.push(odd);
+        let findings = name_unlabelled(&mut traces, 2, RATE);
+        assert_eq!(traces.len(), 3);
+        assert_eq!(traces[2].lead, Lead::V1);
+        let codes: Vec<&str> = findings.iter().map(|f| f.code.as_str()).collect();
+        assert_eq!(codes, ["named", "unnamed"]);
     }
 
     #[test]

@@ -205,7 +205,7 @@ mod tests {
 
     fn layout(column_width: Option<f32>) -> Layout {
         Layout {
-            name: "3x4".into(),
+            matrix: "3x4",
             rows: vec![Row {
                 kind: RowKind::Panels(vec![]),
                 zero: [Point::new(0.0, 0.0); 2],
