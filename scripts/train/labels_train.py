@@ -28,6 +28,7 @@ TILE = 320
 # Cells of a mosaic, height and width: around a lead's name, around a speed or a gain.
 NAME_CELL, TEXT_CELL = (80, 80), (80, 160)
 MOSAIC_SHARE = 0.5
+TILES_A_PAGE = 2
 LEADS = 19  # classes that are names of leads
 CANDIDATES = 8
 RARE = 0.2  # share of pages under which a class is drawn more often
@@ -35,7 +36,7 @@ SIDE_MIN = 14.0  # a thin "I" still has places within it
 
 
 class Pages:
-    """The pages of some pools; every fourth draw is one with a class that few pages have."""
+    """The pages of some pools; every second draw is one with a class that few pages have."""
 
     def __init__(self, folders: list[pathlib.Path]) -> None:
         self.folders = folders
@@ -61,18 +62,18 @@ class Pages:
             self.refresh()
         rare = [p for p in self.holding.values() if len(p) < RARE * len(self.all)]
         pages = self.all
-        if rare and rng.random() < 0.25:
+        if rare and rng.random() < 0.5:
             pages = rare[rng.integers(len(rare))]
         return pages[rng.integers(len(pages))]
 
 
 def tiles(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Four tiles of one page: RGB pictures and [class, l, t, r, b]."""
+    """Some tiles of one page: RGB pictures and [class, l, t, r, b]."""
     page = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     boxes = np.array(json.loads(path.with_suffix(".json").read_text()), float).reshape(-1, 5)
     leads, texts = boxes[boxes[:, 0] < LEADS], boxes[boxes[:, 0] > LEADS]  # LEADS: the pulse
     made = []
-    for _ in range(4):
+    for _ in range(TILES_A_PAGE):
         few, cell = (texts, TEXT_CELL) if rng.random() < 0.4 else (leads, NAME_CELL)
         if rng.random() < MOSAIC_SHARE and len(few):
             made.append(mosaic(rng, page, boxes, few, cell))
@@ -122,26 +123,33 @@ def cut(
     """A picture of `size` (height, width); a share `aimed` lies around one of `targets`."""
     scale = float(np.exp(rng.uniform(math.log(0.7), math.log(1.4))))
     height, width = size
-    side = np.array([width, height]) / scale
+    shape = np.array([width, height])
     if len(targets) and rng.random() < aimed:
         box = targets[rng.integers(len(targets))]
-        spread = 0.45 if height == TILE else 0.25
-        middle = (box[1:3] + box[3:5]) / 2 + rng.uniform(-spread, spread, 2) * side
+        extent = np.maximum(box[3:5] - box[1:3], 1.0)
+        scale = min(scale, 0.95 * width / extent[0])
+        spread = (0.45 if height == TILE else 0.25) * shape / scale
+        # A text is seen whole: a part of it could be another's.
+        room = np.maximum((shape / scale - extent) / 2, 0.0) if box[0] > LEADS else spread
+        middle = (box[1:3] + box[3:5]) / 2 + rng.uniform(-1, 1, 2) * np.minimum(spread, room)
     else:
         middle = rng.uniform(0, 1, 2) * [page.shape[1], page.shape[0]]
     # Pages under a phone lie askew.
     turn = rng.uniform(-18, 18) if rng.random() < 0.25 else rng.normal(0, 1.5)
     matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), turn, scale)
-    matrix[:, 2] += np.array([width, height]) / 2 - middle
+    matrix[:, 2] += shape / 2 - middle
     picture = cv2.warpAffine(page, matrix, (width, height), borderValue=(FILL,) * 3)
     corners = boxes[:, [1, 2, 3, 2, 3, 4, 1, 4]].reshape(-1, 4, 2)
     corners = corners @ matrix[:, :2].T + matrix[:, 2]
     moved = np.c_[boxes[:, :1], corners.min(1), corners.max(1)]
     inside = np.c_[moved[:, :1], np.clip(moved[:, 1:], 0, [width, height, width, height])]
     area = lambda b: (b[:, 3] - b[:, 1]) * (b[:, 4] - b[:, 2])  # noqa: E731
-    # Of a text without its first figure nobody could tell the class.
-    needed = np.where(boxes[:, 0] > LEADS, 0.97, 0.6)
-    kept = inside[area(inside) > needed * np.maximum(area(moved), 1e-6)]
+    seen = area(inside) / np.maximum(area(moved), 1e-6)
+    kept = inside[seen > np.where(boxes[:, 0] > LEADS, 0.97, 0.6)]
+    # Of a text without its first figure nobody could tell the class, and it is no nothing either.
+    for box in inside[(boxes[:, 0] > LEADS) & (seen > 0) & (seen <= 0.97)]:
+        left, top, right, bottom = box[1:].round().astype(int)
+        picture[top:bottom, left:right] = np.median(picture, (0, 1))
     if height == TILE and rng.random() < 0.07:
         picture, kept = np.rot90(picture, rng.integers(1, 4)), kept[:0]
     return picture, kept
