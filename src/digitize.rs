@@ -141,6 +141,7 @@ pub fn digitize<N: Nets>(
             &LayoutError::NoTrace.to_string(),
         ));
     };
+    record.findings.extend(doubts::ends(extent.evidence));
     record.duration = (extent.right - extent.left).at(calibration.speed.value);
     record.traces = traces(&rows, &layout, extent, &calibration, &geometry.map, options);
     name_strips(&mut record, &layout, options.sample_rate);

@@ -1,11 +1,13 @@
 //! Doubts about the scale and the calibration, as findings.
 //!
-//! In: `Doubt`s, and why no grid was found. Out: `Finding`s in words that an operator can act on. A value that was assumed or
-//! contradicted is a warning at least; nothing here changes a value.
+//! In: `Doubt`s, why no grid was found, how the recording's ends are known. Out: `Finding`s in words
+//! that an operator can act on. A value that was assumed or contradicted is a warning at least;
+//! nothing here changes a value.
 
 use super::{Finding, Severity};
 use crate::calibration::Doubt;
 use crate::grid::GridError;
+use crate::signal::extent::EndsEvidence;
 
 /// One finding a doubt.
 pub fn findings(doubts: &[Doubt]) -> Vec<Finding> {
@@ -18,6 +20,21 @@ pub fn no_grid(why: &GridError) -> Finding {
         "no paper grid was found ({why}): lengths come from the pulse or the layout's usual length"
     );
     Finding::new(Severity::Warning, "no_grid", None, message)
+}
+
+/// The finding for rows that do not end together.
+pub fn ends(evidence: EndsEvidence) -> Option<Finding> {
+    let message = "no two rows begin or end together: the times of all leads may be off by the \
+                   same 0.1 s or so, and the recording's length with them";
+    match evidence {
+        EndsEvidence::Agreed => None,
+        EndsEvidence::Alone => Some(Finding::new(
+            Severity::Warning,
+            "ends_unsure",
+            None,
+            message.to_owned(),
+        )),
+    }
 }
 
 fn finding(doubt: &Doubt) -> Finding {

@@ -3,7 +3,7 @@
 //! In: the rows' lines, the layout, the calibration pulses. Out: `Extent`, millimetres along the
 //! paper. The line itself tells: it begins where the pen began, and pulses are no part of it. All
 //! rows begin together; on pages of several columns the labels give the width, so that both ends
-//! of every row have a vote on one place. On a page of one column the median row decides.
+//! of every row have a vote on one place. On a page of one column each end has a vote of its own.
 
 use crate::calibration::Pulse;
 use crate::grid::off_line;
@@ -17,6 +17,16 @@ use crate::units::Mm;
 pub struct Extent {
     pub left: Mm,
     pub right: Mm,
+    pub evidence: EndsEvidence,
+}
+
+/// How the recording's ends are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndsEvidence {
+    /// Rows end together.
+    Agreed,
+    /// No two rows' ends agree: every time on the page may be off by millimetres.
+    Alone,
 }
 
 /// Columns in which the line is less sure than this do not tell where it ends.
@@ -32,8 +42,9 @@ const PULSE_SLACK_MM: f32 = 0.8;
 /// A trace begins about this far left of its label's left edge, and at most this far from there.
 const USUAL_BEFORE_LABEL_MM: f32 = 1.5;
 const OFF_LABEL_MAX_MM: f32 = 8.0;
-/// Ends this near to one another agree.
+/// Ends this near to one another agree, and so many must.
 const AGREE_MM: f32 = 1.2;
+const AGREEING_MIN: usize = 2;
 /// An end beside a pulse is only as sure as the pulse's box; an end alone counts 1.
 const BESIDE_PULSE_WEIGHT: f32 = 0.3;
 /// What the labels count, and how far a trace may begin from its usual place before them.
@@ -60,49 +71,60 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     if ends.is_empty() {
         return None;
     }
-    let Some(column) = layout.column_width else {
-        let left = median(ends.iter().map(|e| e.left).collect());
-        let right = median(ends.iter().map(|e| e.right).collect());
-        return (right > left).then_some(Extent {
-            left: Mm(left),
-            right: Mm(right),
-        });
+    let usual = layout.label_left.0 - USUAL_BEFORE_LABEL_MM;
+    let lefts = ends.iter().map(|e| (e.left, e.weights[0]));
+    let rights = ends.iter().map(|e| (e.right, e.weights[1]));
+    let (left, right, count) = if let Some(column) = layout.column_width {
+        let width = column.0 * layout.column_count as f32;
+        let votes = lefts.chain(rights.map(|(x, weight)| (x - width, weight)));
+        let (left, count) = place(&votes.collect::<Vec<_>>(), Some(usual)).unwrap_or((usual, 0));
+        (left, left + width, count)
+    } else {
+        let (left, begun) = place(&lefts.collect::<Vec<_>>(), Some(usual)).unwrap_or((usual, 0));
+        let (right, ended) = place(&rights.collect::<Vec<_>>(), None)?;
+        (left, right, begun.min(ended))
     };
-    let width = column.0 * layout.column_count as f32;
-    let left = beginning(&ends, width, layout.label_left.0);
-    Some(Extent {
+    let evidence = if count >= AGREEING_MIN.min(ends.len()) {
+        EndsEvidence::Agreed
+    } else {
+        EndsEvidence::Alone
+    };
+    (right > left).then_some(Extent {
         left: Mm(left),
-        right: Mm(left + width),
+        right: Mm(right),
+        evidence,
     })
 }
 
-/// Where most of the rows' ends say that a recording of this width begins. Lines run on past their
-/// end along a grid line, and lose their end: those agree with no other. The labels have a say too.
-fn beginning(ends: &[RowEnds], width: f32, label: f32) -> f32 {
-    let votes: Vec<(f32, f32)> = ends
+/// The place that most votes (place, weight) agree on, and how many they are. Lines run on past
+/// their end along a grid line, and lose their end: those agree with no other. Where the labels
+/// tell the `usual` place, they have a say too, and what is far from it has none.
+fn place(votes: &[(f32, f32)], usual: Option<f32>) -> Option<(f32, usize)> {
+    let near_usual = |x: f32| usual.is_none_or(|usual| (x - usual).abs() < OFF_LABEL_MAX_MM);
+    let votes: Vec<(f32, f32)> = votes
         .iter()
-        .flat_map(|e| [(e.left, e.weights[0]), (e.right - width, e.weights[1])])
-        .filter(|(x, _)| (x - (label - USUAL_BEFORE_LABEL_MM)).abs() < OFF_LABEL_MAX_MM)
+        .copied()
+        .filter(|(x, _)| near_usual(*x))
         .collect();
     let support = |x: f32| -> f32 {
         let near = votes
             .iter()
             .map(|(vote, weight)| weight * (1.0 - (vote - x).abs() / AGREE_MM).max(0.0));
-        let off = (label - USUAL_BEFORE_LABEL_MM - x) / LABEL_SPREAD_MM;
-        near.sum::<f32>() + LABEL_WEIGHT * (-off * off).exp()
+        let told = usual.map_or(0.0, |usual| {
+            let off = (usual - x) / LABEL_SPREAD_MM;
+            LABEL_WEIGHT * (-off * off).exp()
+        });
+        near.sum::<f32>() + told
     };
     let best = votes
         .iter()
         .map(|vote| vote.0)
-        .max_by(|a, b| support(*a).total_cmp(&support(*b)));
-    let Some(best) = best else {
-        return label - USUAL_BEFORE_LABEL_MM;
-    };
+        .max_by(|a, b| support(*a).total_cmp(&support(*b)))?;
     let near = votes.iter().filter(|vote| (vote.0 - best).abs() < AGREE_MM);
-    let (sum, total) = near.fold((0.0, 0.0), |(sum, total), (x, weight)| {
-        (sum + x * weight, total + weight)
+    let (sum, total, count) = near.fold((0.0, 0.0, 0), |(sum, total, count), (x, weight)| {
+        (sum + x * weight, total + weight, count + 1)
     });
-    sum / total
+    Some((sum / total, count))
 }
 
 /// Where a row's line may lie: between the pulses at its ends.
@@ -163,11 +185,6 @@ fn row_ends(row: &TracedRow, limits: (f32, f32)) -> Option<RowEnds> {
             weight(right, limits.1.is_finite()),
         ],
     })
-}
-
-fn median(mut values: Vec<f32>) -> f32 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f32::total_cmp).1
 }
 
 #[cfg(test)]
@@ -233,7 +250,7 @@ mod tests {
             row(80.0, &[(3.0, 240.0)]),
         ];
         check(&rows, Some(62.5), &[], (20.0, 270.0));
-        check(&rows, None, &[], (20.0, 269.0));
+        check(&rows, None, &[], (20.0, 269.5));
     }
 
     #[test]
@@ -257,6 +274,16 @@ mod tests {
             &[],
             (20.0, 270.0),
         );
+    }
+
+    #[test]
+    fn ends_that_agree_with_no_other_are_told() {
+        let rows = [row(30.0, &[(20.0, 270.0)]), row(55.0, &[(23.0, 266.0)])];
+        let alone = find_extent(&rows, &layout(None), &[]).unwrap();
+        assert_eq!(alone.evidence, EndsEvidence::Alone);
+        let rows = [row(30.0, &[(20.0, 270.0)]), row(55.0, &[(20.5, 269.2)])];
+        let agreed = find_extent(&rows, &layout(None), &[]).unwrap();
+        assert_eq!(agreed.evidence, EndsEvidence::Agreed);
     }
 
     #[test]
