@@ -21,6 +21,7 @@ use crate::grid::find_grid;
 use crate::labels::{Label, Lead};
 use crate::layout::rows::{Ruled, find_rows};
 use crate::layout::{Layout, LayoutError, RowKind, fit};
+use crate::math;
 pub use crate::nets::*;
 use crate::page::{InPanel, PageMap, Point, RawImage};
 use crate::record::{
@@ -196,7 +197,10 @@ fn find_layout(
     let mut fit = fit::fit(&labels::seen_leads(labels, &geometry.map), only)?;
     if fit.layout.column_count() == 1 {
         // One column of labels tells less of the rows' direction than the paper does.
-        fit.lattice.across = [fit.lattice.across[0].hypot(fit.lattice.across[1]), 0.0];
+        fit.lattice.across = [
+            math::hypot(fit.lattice.across[0], fit.lattice.across[1]),
+            0.0,
+        ];
     }
     let ruled = match geometry.scale {
         PaperScale::Grid => Ruled::Yes,

@@ -7,6 +7,7 @@
 
 pub mod limits;
 pub mod units;
+pub mod math;
 
 pub mod nets;
 

@@ -11,6 +11,7 @@
 
 use std::marker::PhantomData;
 
+use crate::math;
 use crate::units::{Mm, PxPerMm};
 
 /// Pixels of the captured picture, EXIF orientation already applied.
@@ -49,7 +50,7 @@ impl<R> Point<R> {
 
     /// Euclidean distance, in the raster's own unit.
     pub fn distance(self, other: Self) -> f32 {
-        (self.x - other.x).hypot(self.y - other.y)
+        math::hypot(self.x - other.x, self.y - other.y)
     }
 }
 
@@ -194,7 +195,7 @@ impl Homography {
         angle_rad: f64,
         shift: (f64, f64),
     ) -> Option<Self> {
-        let (sin, cos) = angle_rad.sin_cos();
+        let (sin, cos) = math::sin_cos_f64(angle_rad);
         Self::new([
             x_scale * cos,
             -y_scale * sin,
@@ -372,7 +373,7 @@ impl PageMap {
     pub fn tilt_rad(&self, point: Point<InPaper>) -> f32 {
         let here = self.to_page(point);
         let right = self.to_page(Point::new(point.x + TILT_MM, point.y));
-        (right.y - here.y).atan2(right.x - here.x)
+        math::atan2(right.y - here.y, right.x - here.x)
     }
 
     /// Pixels a millimetre along the paper's x and y at `point`.

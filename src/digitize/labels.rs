@@ -10,6 +10,7 @@ use crate::labels::flat::FlatView;
 use crate::labels::view::{Canvas, View};
 use crate::labels::{Label, LabelClass};
 use crate::layout::fit::{self, SeenLead};
+use crate::math;
 use crate::nets::{NetError, Nets, Picture};
 use crate::page::{PageMap, Point, QuarterTurn, RawImage};
 
@@ -68,7 +69,7 @@ pub fn read_flat<N: Nets>(
     first: &Labels,
 ) -> Result<Option<Labels>, NetError> {
     let tilt = f64::from(grid.map.tilt_rad(Point::new(0.0, 0.0))) + first.turn.angle_rad();
-    let is_askew = tilt.sin().abs() as f32 > ASKEW_RAD;
+    let is_askew = math::sin_cos_f64(tilt).0.abs() as f32 > ASKEW_RAD;
     let whole = View::new(image, first.turn).scale();
     let flat = FlatView::new(&grid.map, grid.area, QuarterTurn::None);
     let is_larger = flat.scale().min(1.0) > LARGER * whole.min(1.0);

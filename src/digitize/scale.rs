@@ -10,6 +10,7 @@ use crate::grid::{Grid, GridError};
 use crate::labels::Label;
 use crate::layout::LayoutError;
 use crate::layout::fit::{Fit, fit};
+use crate::math;
 use crate::page::{Homography, PageMap, QuarterTurn};
 
 /// The map of a page.
@@ -50,7 +51,7 @@ pub fn find(
         Err(error) => error,
     };
     let lattice = fit(&super::labels::seen_leads(labels, &pixels(turn)), only)?;
-    let tilt = lattice.lattice.across[1].atan2(lattice.lattice.across[0]);
+    let tilt = math::atan2(lattice.lattice.across[1], lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
     let lattice = fit(&super::labels::seen_leads(labels, &upright), only)?;
     let pulse = pulse_height(&pulses(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
@@ -75,7 +76,7 @@ pub fn pixels(turn: QuarterTurn) -> PageMap {
 
 fn turned(turn: QuarterTurn, tilt: f32, x: f32, y: f32) -> PageMap {
     let angle = f64::from(tilt) - turn.angle_rad();
-    let (sin, cos) = angle.sin_cos();
+    let (sin, cos) = math::sin_cos_f64(angle);
     let (x, y) = (f64::from(x), f64::from(y));
     let map = Homography::new([x * cos, -y * sin, 0.0, x * sin, y * cos, 0.0, 0.0, 0.0, 1.0]);
     PageMap::new(map.expect("a positive scale has an inverse"), None)
@@ -84,14 +85,14 @@ fn turned(turn: QuarterTurn, tilt: f32, x: f32, y: f32) -> PageMap {
 /// Pixels a millimetre along and across the rows.
 fn px_per_mm(fit: &Fit, pulse: Option<f32>) -> (f32, f32) {
     let columns = fit.layout.column_count();
-    let across = fit.lattice.across[0].hypot(fit.lattice.across[1]);
+    let across = math::hypot(fit.lattice.across[0], fit.lattice.across[1]);
     let length = (columns > 1).then(|| across * columns as f32 / USUAL_LENGTH_MM);
     match (length, pulse) {
         (Some(length), Some(pulse)) if (length / pulse - 1.0).abs() < AGREE => (length, pulse),
         (_, Some(pulse)) => (pulse, pulse),
         (Some(length), None) => (length, length),
         (None, None) => {
-            let pitch = fit.lattice.down[0].hypot(fit.lattice.down[1]) / USUAL_PITCH_MM;
+            let pitch = math::hypot(fit.lattice.down[0], fit.lattice.down[1]) / USUAL_PITCH_MM;
             (pitch, pitch)
         }
     }

@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::ruling::Ruling;
+use crate::math;
 use crate::page::{Bounds, Homography, InPage, InPaper, Mesh, PageMap, Point};
 use crate::units::Mm;
 
@@ -71,7 +72,7 @@ impl Fit {
         }
         let mut squares: Vec<f32> = anchors
             .iter()
-            .map(|a| a.residual[0].powi(2) + a.residual[1].powi(2))
+            .map(|a| math::square(a.residual[0]) + math::square(a.residual[1]))
             .collect();
         squares.sort_by(f32::total_cmp);
         let mean = |part: &[f32]| (part.iter().sum::<f32>() / part.len().max(1) as f32).sqrt();
@@ -110,7 +111,7 @@ impl Fit {
 /// the places nearest to the plane outwards, each takes the count that continues its neighbours;
 /// what lies a fraction off them is an error and dropped.
 fn mended(anchors: &[Anchor], period: Period) -> Vec<Anchor> {
-    let size = |a: &Anchor| a.residual[0].hypot(a.residual[1]);
+    let size = |a: &Anchor| math::hypot(a.residual[0], a.residual[1]);
     let mut order: Vec<usize> = (0..anchors.len()).collect();
     order.sort_by(|a, b| size(&anchors[*a]).total_cmp(&size(&anchors[*b])));
     let mut done: Vec<Option<[f32; 2]>> = vec![None; anchors.len()];
@@ -361,13 +362,13 @@ impl Axis {
             let mut sum = [0.0; 2];
             for (k, value) in profile.iter().enumerate() {
                 let at = ((first / BIN_MM).floor() + k as f32 + 0.5) * BIN_MM + origin;
-                let (sin, cos) = (turn * at).sin_cos();
+                let (sin, cos) = math::sin_cos(turn * at);
                 sum[0] += value * cos;
                 sum[1] += value * sin;
             }
             sum
         };
-        let size = |w: [f32; 2]| w[0].hypot(w[1]);
+        let size = |w: [f32; 2]| math::hypot(w[0], w[1]);
         let tones: Vec<[f32; 2]> = (1..=HARMONICS).map(|k| wave(k as f32)).collect();
         let noise = (2..=HARMONICS)
             .map(|k| size(wave(k as f32 - 0.5)))
@@ -378,7 +379,7 @@ impl Axis {
             (1..=HARMONICS)
                 .zip(&tones)
                 .map(|(k, w)| {
-                    let (sin, cos) = (turn * k as f32).sin_cos();
+                    let (sin, cos) = math::sin_cos(turn * k as f32);
                     w[0] * cos + w[1] * sin
                 })
                 .sum()
@@ -405,7 +406,7 @@ impl Axis {
             if off.abs() > 2.5 {
                 continue;
             }
-            let weight = (-0.5 * off * off).exp();
+            let weight = math::exp(-0.5 * off * off);
             for (k, value) in out.iter_mut().enumerate() {
                 if let Ok(bin) = usize::try_from(first + k as i64)
                     && bin < self.bins
@@ -416,7 +417,7 @@ impl Axis {
         }
         for (k, value) in out.iter_mut().enumerate() {
             let off = ((first as f32 + k as f32 + 0.5) * BIN_MM - along) / REACH_MM;
-            *value *= (-0.5 * off * off).exp();
+            *value *= math::exp(-0.5 * off * off);
         }
         out
     }
@@ -437,7 +438,7 @@ fn robust(anchors: &mut [Anchor]) -> Option<Homography> {
             let (x, y) = back.apply(anchor.px[0], anchor.px[1]);
             // The mesh is added to the paper's place before the homography.
             anchor.residual = [(x - anchor.paper[0]) as f32, (y - anchor.paper[1]) as f32];
-            sizes.push(anchor.residual[0].hypot(anchor.residual[1]));
+            sizes.push(math::hypot(anchor.residual[0], anchor.residual[1]));
         }
         let mut sorted = sizes.clone();
         let middle = sorted.len() / 2;
@@ -448,7 +449,7 @@ fn robust(anchors: &mut [Anchor]) -> Option<Homography> {
                 .max(0.03);
         for (weight, size) in weights.iter_mut().zip(&sizes) {
             let t = (size / reach).min(1.0);
-            *weight = f64::from((1.0 - t * t).powi(2));
+            *weight = f64::from(math::square(1.0 - t * t));
         }
         found = Some(map);
     }
@@ -500,7 +501,7 @@ impl Frame {
         let middle = [0, 1].map(|k| anchors.iter().map(|a| get(a)[k]).sum::<f64>() / n);
         let spread = anchors
             .iter()
-            .map(|a| (get(a)[0] - middle[0]).hypot(get(a)[1] - middle[1]))
+            .map(|a| math::hypot_f64(get(a)[0] - middle[0], get(a)[1] - middle[1]))
             .sum::<f64>();
         Self {
             middle,
@@ -562,10 +563,10 @@ impl Fit {
             let u = (anchor.paper[0] as f32 - left) / MESH_MM;
             let v = (anchor.paper[1] as f32 - top) / MESH_MM;
             for (node, sum) in sums.iter_mut().enumerate() {
-                let off =
-                    ((node % columns) as f32 - u).powi(2) + ((node / columns) as f32 - v).powi(2);
+                let off = math::square((node % columns) as f32 - u)
+                    + math::square((node / columns) as f32 - v);
                 if off < 9.0 {
-                    let weight = (-off / 0.6).exp();
+                    let weight = math::exp(-off / 0.6);
                     sum[0] += weight * anchor.residual[0];
                     sum[1] += weight * anchor.residual[1];
                     sum[2] += weight;

@@ -8,6 +8,7 @@ use rustfft::{Fft, FftPlanner};
 use std::sync::Arc;
 
 use super::ruling::Ruling;
+use crate::math;
 
 /// Side of a window, pixels.
 pub const SIDE: usize = 256;
@@ -31,7 +32,7 @@ impl Analyser {
         Self {
             fft: FftPlanner::new().plan_fft_forward(SIDE),
             hann: (0..SIDE)
-                .map(|k| 0.5 - 0.5 * (turn * (k as f32 + 0.5)).cos())
+                .map(|k| 0.5 - 0.5 * math::cos(turn * (k as f32 + 0.5)))
                 .collect(),
         }
     }
@@ -82,7 +83,7 @@ impl Spectrum {
             .map(|(x, y)| self.bin(x, y).norm_sqr())
             .into_iter()
             .fold(0.0, f32::max);
-        most.max(1e-12).log10()
+        math::log10(most.max(1e-12))
     }
 
     /// The strongest tone within `reach` bins of a frequency.
@@ -102,7 +103,7 @@ impl Spectrum {
         let middle = around.len() / 2;
         let noise = *around.select_nth_unstable_by(middle, f32::total_cmp).1;
         let peak = |low: f32, top: f32, high: f32| {
-            let (a, b, c) = (low.ln(), top.ln(), high.ln());
+            let (a, b, c) = (math::ln(low), math::ln(top), math::ln(high));
             let bend = a - 2.0 * b + c;
             if bend < -1e-6 {
                 (0.5 * (a - c) / bend).clamp(-0.6, 0.6)
@@ -110,6 +111,7 @@ impl Spectrum {
                 0.0
             }
         };
+        let peak_bin = self.bin(px, py);
         let top = power(px, py);
         let fx = px as f32 + peak(power(px - 1, py), top, power(px + 1, py));
         let fy = py as f32 + peak(power(px, py - 1), top, power(px, py + 1));
@@ -117,9 +119,9 @@ impl Spectrum {
         let half = std::f32::consts::PI * (px + py) as f32 * (SIDE as f32 - 1.0) / SIDE as f32;
         Tone {
             frequency: [fx / SIDE as f32, fy / SIDE as f32],
-            phase: self.bin(px, py).arg() + half,
+            phase: math::atan2(peak_bin.im, peak_bin.re) + half,
             amplitude: top.sqrt(),
-            above_noise: (top / noise).log10(),
+            above_noise: math::log10(top / noise),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BinaryHeap;
 use super::lattice::{Anchor, Period};
 use super::ruling::Ruling;
 use super::spectrum::{Analyser, SIDE, Spectrum, Tone};
+use crate::math;
 
 /// Distance of windows that are followed.
 const HOP: usize = SIDE / 2;
@@ -77,9 +78,9 @@ pub fn search(ruling: &Ruling) -> Windows {
 fn pitches(ruling: &Ruling) -> Vec<f32> {
     let long = ruling.width.max(ruling.height) as f32;
     let (low, high) = (long / PAGE_MM.1, long / PAGE_MM.0);
-    let count = ((high / low).ln() / PITCH_STEP) as usize;
+    let count = (math::ln(high / low) / PITCH_STEP) as usize;
     (0..=count)
-        .map(|k| low * (PITCH_STEP * k as f32).exp())
+        .map(|k| low * math::exp(PITCH_STEP * k as f32))
         .collect()
 }
 
@@ -154,7 +155,7 @@ const RAY_STEPS: usize = 226;
 const RAY_STEP: f32 = FREQUENCY_MAX / RAY_STEPS as f32;
 
 fn ray(spectrum: &Spectrum, angle: f32) -> Vec<f32> {
-    let (sin, cos) = angle.sin_cos();
+    let (sin, cos) = math::sin_cos(angle);
     (0..RAY_STEPS)
         .map(|k| spectrum.log_power([k as f32 * RAY_STEP * cos, k as f32 * RAY_STEP * sin]))
         .collect()
@@ -213,7 +214,11 @@ fn elect(votes: &[Vote], pitches: &[f32]) -> Option<Seed> {
         })
         .collect();
     let wide: Vec<Vec<f32>> = pairs.iter().map(|pair| widest(pair, spread)).collect();
-    let total = |k: usize| wide.iter().map(|w| w[k].max(0.0).powi(2)).sum::<f32>();
+    let total = |k: usize| {
+        wide.iter()
+            .map(|w| math::square(w[k].max(0.0)))
+            .sum::<f32>()
+    };
     let best = (0..pitches.len()).max_by(|a, b| total(*a).total_cmp(&total(*b)))?;
     let surest = |w: usize| wide[w][best];
     let window = (0..votes.len()).max_by(|a, b| surest(*a).total_cmp(&surest(*b)))?;
@@ -222,7 +227,7 @@ fn elect(votes: &[Vote], pitches: &[f32]) -> Option<Seed> {
     let half = spread / 2;
     let y = (x.saturating_sub(half)..(x + half + 1).min(pitches.len()))
         .max_by(|a, b| vote.y[*a].total_cmp(&vote.y[*b]))?;
-    let (sin, cos) = vote.angle_rad.sin_cos();
+    let (sin, cos) = math::sin_cos(vote.angle_rad);
     let (fx, fy) = (
         1.0 / (PERIOD_MM * pitches[x]),
         1.0 / (PERIOD_MM * pitches[y]),
@@ -435,7 +440,7 @@ fn read(spectrum: &Spectrum, periods: [f32; 2], waves: [[f32; 2]; 2]) -> Option<
 
 /// The tones of a comb near `wave`, and the wave that they agree on.
 fn tones(spectrum: &Spectrum, wave: [f32; 2]) -> Option<([f32; 2], Harmonics)> {
-    let size = wave[0].hypot(wave[1]);
+    let size = math::hypot(wave[0], wave[1]);
     let mut found: Harmonics = Vec::new();
     let mut wave = wave;
     for pass in 0..2 {
@@ -451,7 +456,8 @@ fn tones(spectrum: &Spectrum, wave: [f32; 2]) -> Option<([f32; 2], Harmonics)> {
             let near_next = (size * SIDE as f32 * 0.45) as i64;
             let tone = spectrum.tone(at, reach.min(near_next.max(1)));
             let moved = [tone.frequency[0] - at[0], tone.frequency[1] - at[1]];
-            let far = moved[0].hypot(moved[1]) > (off + 0.02) * size * k as f32 + 1.2 / SIDE as f32;
+            let far = math::hypot(moved[0], moved[1])
+                > (off + 0.02) * size * k as f32 + 1.2 / SIDE as f32;
             if tone.above_noise > TONE_MIN && !far {
                 found.push((k, tone));
             }
@@ -480,7 +486,7 @@ fn phase(tones: &[(usize, Tone)], predicted: f32) -> Option<(f32, f32)> {
         let turn = std::f32::consts::TAU;
         let cosines = tones
             .iter()
-            .map(|(k, tone)| weight(tone) * (turn * *k as f32 * periods - tone.phase).cos());
+            .map(|(k, tone)| weight(tone) * math::cos(turn * *k as f32 * periods - tone.phase));
         cosines.sum::<f32>() / total
     };
     let best = (-100..=100).map(|k| k as f32 / 200.0).max_by(|a, b| {

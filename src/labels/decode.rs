@@ -8,6 +8,7 @@
 use super::view::{Canvas, OnCanvas};
 use super::{CLASS_COUNT, Label, LabelClass, Lead, READINGS};
 use crate::limits::LABELS_MAX;
+use crate::math;
 use crate::nets::RawMap;
 use crate::page::{Bounds, Point};
 
@@ -45,7 +46,7 @@ pub fn decode(
     score_min: f32,
 ) -> Result<Vec<Label>, DecodeError> {
     check(maps)?;
-    let logit_min = (score_min / (1.0 - score_min)).ln();
+    let logit_min = math::ln(score_min / (1.0 - score_min));
     let mut candidates = Vec::new();
     for (pair, stride) in maps.chunks_exact(2).zip(STRIDES_PX) {
         collect(&pair[0], &pair[1], stride, logit_min, &mut candidates);
@@ -138,7 +139,7 @@ fn collect(
 }
 
 fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
+    1.0 / (1.0 + math::exp(-logit))
 }
 
 /// The likeliest lead names at a place.
@@ -159,7 +160,7 @@ fn mean_distance(sides: &RawMap, side: usize, plane: usize, at: usize) -> f32 {
     let top = (0..BINS).map(logit).fold(f32::NEG_INFINITY, f32::max);
     let (mut sum, mut weighted) = (0.0, 0.0);
     for bin in 0..BINS {
-        let weight = (logit(bin) - top).exp();
+        let weight = math::exp(logit(bin) - top);
         sum += weight;
         weighted += weight * bin as f32;
     }

@@ -10,6 +10,7 @@
 use super::LayoutError;
 use super::known::{KnownLayout, LAYOUTS};
 use crate::labels::{Lead, READINGS};
+use crate::math;
 use crate::page::{InPaper, Point};
 
 /// A lead's name, seen on the paper.
@@ -121,7 +122,7 @@ impl Lattice {
 
     fn is_upright(&self) -> bool {
         let [a, d] = [self.across, self.down];
-        let (wide, tall) = (a[0].hypot(a[1]), d[0].hypot(d[1]));
+        let (wide, tall) = (math::hypot(a[0], a[1]), math::hypot(d[0], d[1]));
         let sheared = (a[0] * d[0] + a[1] * d[1]).abs() / (wide * tall).max(1e-6);
         a[0] > 0.0
             && d[1] > 0.0
@@ -329,7 +330,7 @@ fn judge(layout: &KnownLayout, seen: &[SeenLead], lattice: &Lattice) -> (f32, us
         }
         if is_within(layout, lattice, label.at) {
             // Stray marks that look a little like a name are many.
-            against += AGAINST_WEIGHT * label.score.powi(2);
+            against += AGAINST_WEIGHT * math::square(label.score);
         }
     }
     let matched = cells.iter().filter(|score| **score > 0.0).count();

@@ -11,6 +11,7 @@ use ndarray::{Array2, Axis};
 use super::fit::{Fit, Lattice, STRIPS_MAX};
 use super::{Layout, LayoutError, Row, RowKind};
 use crate::grid::{LINES_MM, off_line};
+use crate::math;
 use crate::page::{InPaper, PageMap, Point, RawImage};
 use crate::units::Mm;
 
@@ -123,10 +124,10 @@ impl<'a> Ground<'a> {
             lattice,
             ruled,
             width: match fit.layout.column_count() {
-                1 => SINGLE_WIDTH_MM / lattice.across[0].hypot(lattice.across[1]),
+                1 => SINGLE_WIDTH_MM / math::hypot(lattice.across[0], lattice.across[1]),
                 columns => columns as f32,
             },
-            pitch: lattice.down[0].hypot(lattice.down[1]),
+            pitch: math::hypot(lattice.down[0], lattice.down[1]),
         }
     }
 
@@ -239,8 +240,8 @@ struct Profile {
 
 impl Profile {
     fn of(image: &RawImage, map: &PageMap, lattice: &Lattice, row: f32, width: f32) -> Self {
-        let across = lattice.across[0].hypot(lattice.across[1]);
-        let pitch = lattice.down[0].hypot(lattice.down[1]);
+        let across = math::hypot(lattice.across[0], lattice.across[1]);
+        let pitch = math::hypot(lattice.down[0], lattice.down[1]);
         let columns = (width * across / ALONG_MM) as usize;
         let step = ACROSS_MM / pitch;
         let reach = (REACH_ROWS / step) as usize;
@@ -361,7 +362,7 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
         // One row off, all rows but the first or the last have ink.
         let usual = rows.iter().sum::<f32>() / rows.len() as f32;
         let empty = rows.iter().filter(|count| **count < EMPTY_SHARE * usual);
-        mean * EMPTY_FACTOR.powi(empty.count() as i32)
+        empty.fold(mean, |score, _| score * EMPTY_FACTOR)
     };
     let best = (0..lines as isize)
         .map(|line| {

@@ -6,6 +6,7 @@
 
 use super::{Finding, Role, Severity, TraceRecord};
 use crate::labels::Lead;
+use crate::math;
 use crate::units::Hertz;
 
 /// A lead of which less than this share was found is reported.
@@ -127,7 +128,7 @@ fn residual(traces: &[TraceRecord], leads: [(Lead, f32); 3], rate: Hertz) -> Opt
             continue;
         };
         count += 1;
-        left += (a + b + c).powi(2);
+        left += math::square(a + b + c);
         power += (a * a + b * b + c * c) / 2.0;
     }
     (count as f32 >= COMMON_S_MIN * rate.0 && power > 0.0).then(|| (left / power).sqrt())
@@ -192,8 +193,8 @@ fn pearson(pairs: &[(f32, f32)]) -> f32 {
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
     for (x, y) in pairs {
         ab += (x - a) * (y - b);
-        aa += (x - a).powi(2);
-        bb += (y - b).powi(2);
+        aa += math::square(x - a);
+        bb += math::square(y - b);
     }
     ab / (aa * bb).sqrt().max(1e-9)
 }

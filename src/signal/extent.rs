@@ -8,6 +8,7 @@
 use crate::calibration::Pulse;
 use crate::grid::off_line;
 use crate::layout::Layout;
+use crate::math;
 use crate::page::{InPanel, InPaper, Point};
 use crate::trace::rows::TracedRow;
 use crate::units::Mm;
@@ -112,7 +113,7 @@ fn place(votes: &[(f32, f32)], usual: Option<f32>) -> Option<(f32, usize)> {
             .map(|(vote, weight)| weight * (1.0 - (vote - x).abs() / AGREE_MM).max(0.0));
         let told = usual.map_or(0.0, |usual| {
             let off = (usual - x) / LABEL_SPREAD_MM;
-            LABEL_WEIGHT * (-off * off).exp()
+            LABEL_WEIGHT * math::exp(-off * off)
         });
         near.sum::<f32>() + told
     };

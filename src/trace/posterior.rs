@@ -6,6 +6,7 @@
 //! kept while its tiles come in). The "absent" bin has logit 0.
 
 use super::clean::Mask;
+use crate::math;
 use crate::nets::RawMap;
 
 /// Channels of the net: four mask classes, then two rows of two sub-pixels.
@@ -112,8 +113,8 @@ impl Posterior {
 /// Logarithm of the sum of the exponentials, the absent bin's logit of 0 included.
 fn log_sum(logits: &[f32]) -> f32 {
     let top = logits.iter().copied().fold(0.0, f32::max);
-    let sum: f32 = logits.iter().map(|logit| (logit - top).exp()).sum();
-    top + (sum + (-top).exp()).ln()
+    let sum: f32 = logits.iter().map(|logit| math::exp(logit - top)).sum();
+    top + math::ln(sum + math::exp(-top))
 }
 
 /// Whether "this trace" is the likeliest class, half resolution, row-major.

@@ -13,6 +13,13 @@ const TOP: [&str; 2] = ["cli", "service"];
 const DIGITIZE: &str = "digitize";
 /// Files that may hold `unsafe`: the counting allocator, and the int8 operator with its kernel.
 const UNSAFE_FILES: [&str; 3] = ["src/memory.rs", "src/nn/qconv.rs", "src/nn/qconv/avx2.rs"];
+/// Calls of functions whose last digits differ between C libraries and between processors.
+const MATH_FILE: &str = "src/math.rs";
+const INEXACT: [&str; 31] = [
+    "acos", "acosh", "arg", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh",
+    "exp", "exp2", "exp_m1", "gamma", "hypot", "ln", "ln_1p", "ln_gamma", "log10", "log2", "norm",
+    "powc", "powf", "powi", "sin", "sin_cos", "sinh", "tan", "tanh", "to_polar",
+];
 const FUNCTION_LINES_MAX: usize = 70;
 /// Longer functions that are one flat table or one kernel: file, function.
 const LONG_FUNCTIONS: [(&str, &str); 1] = [("tests/pageprint/src/font.rs", "glyph")];
@@ -236,6 +243,29 @@ fn tract_outside_nn(source: &Source) -> Vec<String> {
         .collect()
 }
 
+/// `.exp()`, `f32::exp` and the crate `libm`, outside the one file for them.
+fn inexact(source: &Source) -> Vec<String> {
+    if source.path == MATH_FILE {
+        return Vec::new();
+    }
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    let calls = |line: &str, name: &str| {
+        let is_path = |kind| {
+            let path = format!("{kind}::{name}");
+            let mut after = line.split(path.as_str()).skip(1);
+            after.any(|rest| !rest.starts_with(in_word))
+        };
+        line.contains(&format!(".{name}(")) || is_path("f32") || is_path("f64")
+    };
+    let mut found = Vec::new();
+    for (k, line) in source.code() {
+        if line.contains("libm::") || INEXACT.iter().any(|name| calls(&line, name)) {
+            found.push(format!("{}:{k}: belongs into {MATH_FILE}", source.path));
+        }
+    }
+    found
+}
+
 fn unwraps(source: &Source) -> Vec<String> {
     let lines = source.code().filter(|(_, line)| line.contains(".unwrap()"));
     lines
@@ -389,6 +419,28 @@ fn tract_is_named_by_its_edge_alone() {
         "// tract_onnx is not here",
     );
     hold(&sources(&["src", "tests"]), tract_outside_nn);
+}
+
+#[test]
+fn numbers_are_the_same_on_every_processor() {
+    let good = "let a = b.sqrt() + posterior.log(x, y) + math::exp(c) + f32::consts::LN_2;\n\
+                use super::exp; // libm::expf and b.exp() are not called\n\
+                #[cfg(test)]\nmod tests { fn f() { b.sin(); } }";
+    for bad in [
+        "let a = b.exp();",
+        "let a = (b + c).exp();",
+        "let a = b.max(c.hypot(d));",
+        "        .cos()",
+        "let a = b.iter().map(|c| c.powi(2)).sum();",
+        "let a = b.map(f32::ln);",
+        "let a = std::f64::sin(b);",
+        "let a = f64::atan2(b, c);",
+        "let a = libm::expf(b);",
+        "let a = self.bin(x, y).arg();",
+    ] {
+        can_fail(inexact, "src/page.rs", bad, good);
+    }
+    hold(&sources(&["src"]), inexact);
 }
 
 #[test]

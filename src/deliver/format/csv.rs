@@ -52,7 +52,7 @@ fn write_rows(twelve: &Twelve, out: &mut dyn Write) -> std::io::Result<()> {
 /// The fewest decimals, from 3, with which every step is exact; 9 where none is.
 fn time_decimals(rate_hz: f64) -> usize {
     (3..9)
-        .find(|&decimals| 10_f64.powi(decimals) % rate_hz == 0.0)
+        .find(|&decimals| f64::from(10_u32.pow(decimals)) % rate_hz == 0.0)
         .unwrap_or(9) as usize
 }
 

@@ -1,0 +1,138 @@
+//! Functions whose last digits the C library decides, the same on every processor here.
+//!
+//! In: numbers, angles in radians. Out: the same bits everywhere. IEEE 754 fixes `+ - * /`, `sqrt`,
+//! rounding and remainder; sines, exponentials and the like differ between C libraries and between
+//! processors, a search that takes the best of a few steps then takes another step, and the page
+//! comes out some microvolts off. So nothing outside this file calls the standard library's (a test
+//! holds it). Infinite or undefined where the standard library's are; never fails.
+
+/// Sine and cosine.
+pub fn sin_cos(angle: f32) -> (f32, f32) {
+    libm::sincosf(angle)
+}
+
+pub fn sin_cos_f64(angle: f64) -> (f64, f64) {
+    libm::sincos(angle)
+}
+
+pub fn cos(angle: f32) -> f32 {
+    libm::cosf(angle)
+}
+
+/// Angle of the point (x, y), from -pi to pi.
+pub fn atan2(y: f32, x: f32) -> f32 {
+    libm::atan2f(y, x)
+}
+
+/// Length of the vector (x, y).
+pub fn hypot(x: f32, y: f32) -> f32 {
+    libm::hypotf(x, y)
+}
+
+pub fn hypot_f64(x: f64, y: f64) -> f64 {
+    libm::hypot(x, y)
+}
+
+pub fn exp(x: f32) -> f32 {
+    libm::expf(x)
+}
+
+pub fn ln(x: f32) -> f32 {
+    libm::logf(x)
+}
+
+pub fn log10(x: f32) -> f32 {
+    libm::log10f(x)
+}
+
+pub fn square(x: f32) -> f32 {
+    x * x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The functions at `x`, to the bit.
+    fn check(x: f32, bits: [u32; 8]) {
+        let (sin, cosine) = sin_cos(x);
+        let found = [
+            sin,
+            cosine,
+            cos(x),
+            atan2(x, 0.7),
+            hypot(x, 0.3),
+            exp(x),
+            ln(x.abs()),
+            log10(x.abs()),
+        ];
+        assert_eq!(found.map(f32::to_bits), bits, "at {x}: {found:?}");
+    }
+
+    #[test]
+    fn the_bits_are_these_on_every_processor() {
+        check(
+            0.1,
+            [
+                0x3dcc_7577,
+                0x3f7e_b898,
+                0x3f7e_b898,
+                0x3e11_4d77,
+                0x3ea1_e89c,
+                0x3f8d_763e,
+                0xc013_5d8e,
+                0xbf80_0000,
+            ],
+        );
+        check(
+            -2.7,
+            [
+                0xbeda_d188,
+                0xbf67_7146,
+                0xbf67_7146,
+                0xbfa8_9776,
+                0x402d_dd08,
+                0x3d89_a30b,
+                0x3f7e_45c0,
+                0x3edc_dbb6,
+            ],
+        );
+        check(
+            23.456,
+            [
+                0xbf7e_908a,
+                0xbdd8_921d,
+                0xbdd8_921d,
+                0x3fc5_3e3f,
+                0x41bb_a9d1,
+                0x5065_1a6d,
+                0x4049_ed97,
+                0x3faf_647b,
+            ],
+        );
+        let (sin, cosine) = sin_cos_f64(2.7);
+        let found = [sin, cosine, hypot_f64(2.7, 0.3)];
+        let bits = [
+            0x3fdb_5a31_2424_a70c,
+            0xbfec_ee28_b366_03a6,
+            0x4005_bba0_edd2_5cf8,
+        ];
+        assert_eq!(found.map(f64::to_bits), bits, "{found:?}");
+    }
+
+    #[test]
+    fn they_are_the_functions_that_they_are_called() {
+        for x in [-9.5f32, -1.2, -0.001, 0.4, 3.0, 77.0] {
+            let near =
+                |a: f32, b: f32| assert!((a - b).abs() <= 2e-7 * b.abs().max(1.0), "{a} {b}");
+            near(sin_cos(x).0, x.sin());
+            near(sin_cos(x).1, x.cos());
+            near(cos(x), x.cos());
+            near(atan2(x, -0.7), x.atan2(-0.7));
+            near(hypot(x, 0.3), x.hypot(0.3));
+            near(exp(-x.abs()), (-x.abs()).exp());
+            near(ln(x.abs()), x.abs().ln());
+            near(log10(x.abs()), x.abs().log10());
+        }
+    }
+}
