@@ -2,9 +2,10 @@
 //!
 //! In: the ruling, a window's place. Out: power and phase at any frequency, in cycles a pixel, the
 //! phase as at the window's middle. A Hann window, so that the nearest bin's phase is the tone's.
+//! The transform is the one in plain Rust: those for vector units round each in their own way.
 
 use rustfft::num_complex::Complex;
-use rustfft::{Fft, FftPlanner};
+use rustfft::{Fft, FftPlannerScalar};
 use std::sync::Arc;
 
 use super::ruling::Ruling;
@@ -19,6 +20,9 @@ pub struct Analyser {
     hann: Vec<f32>,
 }
 
+/// Columns of a spectrum that are kept: the others mirror these, as the window is real.
+const COLUMNS: usize = SIDE / 2 + 1;
+
 /// Spectrum of one window, stored transposed: `bins[column * SIDE + row]`.
 pub struct Spectrum {
     bins: Vec<Complex<f32>>,
@@ -30,7 +34,7 @@ impl Analyser {
     pub fn new() -> Self {
         let turn = std::f32::consts::TAU / SIDE as f32;
         Self {
-            fft: FftPlanner::new().plan_fft_forward(SIDE),
+            fft: FftPlannerScalar::new().plan_fft_forward(SIDE),
             hann: (0..SIDE)
                 .map(|k| 0.5 - 0.5 * math::cos(turn * (k as f32 + 0.5)))
                 .collect(),
@@ -47,20 +51,30 @@ impl Analyser {
         };
         let sum: f32 = (0..rows).map(|y| row(y).iter().sum::<f32>()).sum();
         let mean = sum / (rows * columns).max(1) as f32;
-        let mut bins = vec![Complex::default(); SIDE * SIDE];
+        let mut bins = vec![Complex::default(); SIDE * COLUMNS];
         let mut line = vec![Complex::default(); SIDE];
-        for y in 0..rows {
+        let mut scratch = vec![Complex::default(); self.fft.get_inplace_scratch_len()];
+        let tapered = |x: usize, y: usize, dark: f32| (dark - mean) * self.hann[x] * self.hann[y];
+        for y in (0..rows).step_by(2) {
+            // Two rows in one transform: one is real, the other imaginary.
             line.fill(Complex::default());
             for (x, dark) in row(y).iter().enumerate() {
-                line[x].re = (dark - mean) * self.hann[x] * self.hann[y];
+                line[x].re = tapered(x, y, *dark);
             }
-            self.fft.process(&mut line);
-            for (x, value) in line.iter().enumerate() {
-                bins[x * SIDE + y] = *value;
+            if y + 1 < rows {
+                for (x, dark) in row(y + 1).iter().enumerate() {
+                    line[x].im = tapered(x, y + 1, *dark);
+                }
+            }
+            self.fft.process_with_scratch(&mut line, &mut scratch);
+            for x in 0..COLUMNS {
+                let (here, mirrored) = (line[x], line[(SIDE - x) % SIDE].conj());
+                bins[x * SIDE + y] = (here + mirrored) * 0.5;
+                bins[x * SIDE + y + 1] = (here - mirrored) * Complex::new(0.0, -0.5);
             }
         }
         for column in bins.chunks_exact_mut(SIDE) {
-            self.fft.process(column);
+            self.fft.process_with_scratch(column, &mut scratch);
         }
         Spectrum {
             bins,
@@ -72,7 +86,11 @@ impl Analyser {
 impl Spectrum {
     fn bin(&self, column: i64, row: i64) -> Complex<f32> {
         let wrap = |v: i64| v.rem_euclid(SIDE as i64) as usize;
-        self.bins[wrap(column) * SIDE + wrap(row)]
+        if wrap(column) < COLUMNS {
+            self.bins[wrap(column) * SIDE + wrap(row)]
+        } else {
+            self.bins[wrap(-column) * SIDE + wrap(-row)].conj()
+        }
     }
 
     /// Logarithm (base 10) of the power near a frequency: the largest of the nearest four bins.
