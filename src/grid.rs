@@ -107,6 +107,13 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
     })
 }
 
+/// The candidate with the highest score, the last of equals; each is scored once.
+fn best<T: Copy>(candidates: impl Iterator<Item = T>, score: impl Fn(T) -> f32) -> Option<T> {
+    let scored = candidates.map(|candidate| (candidate, score(candidate)));
+    let (candidate, _) = scored.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(candidate)
+}
+
 /// The anchor on paper whose writing is upright.
 fn turned(anchor: lattice::Anchor, turn: QuarterTurn) -> lattice::Anchor {
     let [x, y] = anchor.paper;

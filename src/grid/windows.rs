@@ -8,6 +8,7 @@
 
 use std::collections::BinaryHeap;
 
+use super::best;
 use super::lattice::{Anchor, Period};
 use super::ruling::Ruling;
 use super::spectrum::{Analyser, SIDE, Spectrum, Tone};
@@ -489,13 +490,10 @@ fn phase(tones: &[(usize, Tone)], predicted: f32) -> Option<(f32, f32)> {
             .map(|(k, tone)| weight(tone) * math::cos(turn * *k as f32 * periods - tone.phase));
         cosines.sum::<f32>() / total
     };
-    let best = (-100..=100).map(|k| k as f32 / 200.0).max_by(|a, b| {
-        let score = |off: f32| agreement(predicted + off) - 6.0 * off * off;
-        score(*a).total_cmp(&score(*b))
-    })?;
-    let fine = (-10..=10)
-        .map(|k| predicted + best + k as f32 / 2000.0)
-        .max_by(|a, b| agreement(*a).total_cmp(&agreement(*b)))?;
+    let score = |off: f32| agreement(predicted + off) - 6.0 * off * off;
+    let off = best((-100..=100).map(|k| k as f32 / 200.0), score)?;
+    let near = (-10..=10).map(|k| predicted + off + k as f32 / 2000.0);
+    let fine = best(near, agreement)?;
     let sure = agreement(fine);
-    (sure > AGREEMENT_MIN && best.abs() < 0.42).then_some((fine, sure))
+    (sure > AGREEMENT_MIN && off.abs() < 0.42).then_some((fine, sure))
 }
