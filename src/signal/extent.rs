@@ -2,8 +2,8 @@
 //!
 //! In: the rows' lines, the layout, the calibration pulses. Out: `Extent`, millimetres along the
 //! paper. The line itself tells: it begins where the pen began, and pulses are no part of it. All
-//! rows begin together; on pages of several columns the labels give the width, so that both ends
-//! of every row have a vote on one place. On a page of one column each end has a vote of its own.
+//! rows begin together and end together. On pages of several columns the labels tell the width:
+//! where the ends' own distance is another, both ends of every row have a vote on one place.
 
 use crate::calibration::Pulse;
 use crate::grid::off_line;
@@ -46,6 +46,8 @@ const OFF_LABEL_MAX_MM: f32 = 8.0;
 /// Ends this near to one another agree, and so many must.
 const AGREE_MM: f32 = 1.2;
 const AGREEING_MIN: usize = 2;
+/// The length that the labels tell is off by this share at most.
+const WIDTH_OFF_MAX: f32 = 0.02;
 /// An end beside a pulse is only as sure as the pulse's box; an end alone counts 1.
 const BESIDE_PULSE_WEIGHT: f32 = 0.3;
 /// What the labels count, and how far a trace may begin from its usual place before them.
@@ -73,17 +75,23 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
         return None;
     }
     let usual = layout.label_left.0 - USUAL_BEFORE_LABEL_MM;
-    let lefts = ends.iter().map(|e| (e.left, e.weights[0]));
-    let rights = ends.iter().map(|e| (e.right, e.weights[1]));
-    let (left, right, count) = if let Some(column) = layout.column_width {
-        let width = column.0 * layout.column_count as f32;
-        let votes = lefts.chain(rights.map(|(x, weight)| (x - width, weight)));
-        let (left, count) = place(&votes.collect::<Vec<_>>(), Some(usual)).unwrap_or((usual, 0));
-        (left, left + width, count)
-    } else {
-        let (left, begun) = place(&lefts.collect::<Vec<_>>(), Some(usual)).unwrap_or((usual, 0));
-        let (right, ended) = place(&rights.collect::<Vec<_>>(), None)?;
-        (left, right, begun.min(ended))
+    let lefts: Vec<_> = ends.iter().map(|e| (e.left, e.weights[0])).collect();
+    let rights: Vec<_> = ends.iter().map(|e| (e.right, e.weights[1])).collect();
+    let (begun, ended) = (place(&lefts, Some(usual)), place(&rights, None));
+    let (left, right, count) = match layout.column_width {
+        None => {
+            let ((left, begun), (right, ended)) = (begun.unwrap_or((usual, 0)), ended?);
+            (left, right, begun.min(ended))
+        }
+        Some(column) => {
+            let width = column.0 * layout.column_count as f32;
+            both_ends(begun, ended, width).unwrap_or_else(|| {
+                let moved = rights.iter().map(|(x, weight)| (x - width, *weight));
+                let votes: Vec<_> = lefts.iter().copied().chain(moved).collect();
+                let (left, count) = place(&votes, Some(usual)).unwrap_or((usual, 0));
+                (left, left + width, count)
+            })
+        }
     };
     let evidence = if count >= AGREEING_MIN.min(ends.len()) {
         EndsEvidence::Agreed
@@ -95,6 +103,19 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
         right: Mm(right),
         evidence,
     })
+}
+
+/// Both ends and how many rows agree on each, where enough do and the length between them is nearly
+/// what the labels say: the traces know it better.
+fn both_ends(
+    begun: Option<(f32, usize)>,
+    ended: Option<(f32, usize)>,
+    width: f32,
+) -> Option<(f32, f32, usize)> {
+    let ((left, begun), (right, ended)) = (begun?, ended?);
+    let agreeing = begun.min(ended);
+    let off = (right - left) / width - 1.0;
+    (agreeing >= AGREEING_MIN && off.abs() < WIDTH_OFF_MAX).then_some((left, right, agreeing))
 }
 
 /// The place that most votes (place, weight) agree on, and how many they are. Lines run on past
@@ -250,7 +271,7 @@ mod tests {
             row(55.0, &[(20.0, 270.0)]),
             row(80.0, &[(3.0, 240.0)]),
         ];
-        check(&rows, Some(62.5), &[], (20.0, 270.0));
+        check(&rows, Some(62.5), &[], (20.0, 269.5));
         check(&rows, None, &[], (20.0, 269.5));
     }
 
