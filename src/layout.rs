@@ -49,6 +49,8 @@ pub struct Layout {
     /// column the labels tell no width.
     pub label_left: Mm,
     pub column_width: Option<Mm>,
+    /// Standard error of that distance.
+    pub column_error: Mm,
     /// Distance between rows.
     pub row_pitch: Mm,
 }

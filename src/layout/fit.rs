@@ -51,6 +51,7 @@ impl Fit {
             lattice,
             strips,
             matched: layout.cell_count(),
+            column_error: 0.0,
             score: 1.0,
             contradicted: 0.0,
         }
@@ -66,6 +67,8 @@ pub struct Fit {
     pub strips: Vec<(Lead, f32)>,
     /// Cells whose label was seen.
     pub matched: usize,
+    /// Standard error of the distance between columns, in columns.
+    pub column_error: f32,
     score: f32,
     /// What speaks against the layout, as a share of what speaks for it.
     contradicted: f32,
@@ -210,9 +213,37 @@ fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
         lattice,
         strips,
         matched,
+        column_error: column_error(layout, &placed, &lattice),
         score,
         contradicted,
     })
+}
+
+/// Standard error of the slope of the labels' places over their columns.
+fn column_error(
+    layout: &KnownLayout,
+    placed: &[(SeenLead, (usize, usize))],
+    lattice: &Lattice,
+) -> f32 {
+    let near: Vec<(f32, f32)> = placed
+        .iter()
+        .filter(|(label, cell)| is_near(layout, lattice, label.at, *cell))
+        .map(|(label, cell)| (cell.1 as f32, lattice.locate(label.at).0))
+        .collect();
+    let count = near.len() as f32;
+    if count < 4.0 {
+        return OFF_COLUMNS;
+    }
+    let middle = near.iter().map(|(column, _)| column).sum::<f32>() / count;
+    let spread: f32 = near
+        .iter()
+        .map(|(column, _)| math::square(column - middle))
+        .sum();
+    let off: f32 = near
+        .iter()
+        .map(|(column, at)| math::square(at - column))
+        .sum();
+    (off / (count - 3.0) / spread.max(1e-6)).sqrt()
 }
 
 /// Every lattice through three labels (two, where there is one column).
@@ -563,6 +594,7 @@ mod tests {
         let [x, y] = lattice(62.5, 30.0).place(0.0, 3.1);
         seen.push(read(II, x, y));
         let fit = fit(&seen, None).unwrap();
+        assert!(fit.column_error < 1e-3, "{}", fit.column_error);
         assert_eq!(fit.strips.len(), 1);
         assert_eq!(fit.strips[0].0, II);
         assert!((fit.strips[0].1 - 3.1).abs() < 0.05);

@@ -99,6 +99,7 @@ pub fn find_rows(
         column_count: columns,
         label_left: Mm(fit.lattice.origin[0]),
         column_width: (columns > 1).then(|| Mm(fit.lattice.across[0])),
+        column_error: Mm(fit.column_error * fit.lattice.across[0]),
         row_pitch: Mm(ground.pitch),
     })
 }

@@ -46,8 +46,12 @@ const OFF_LABEL_MAX_MM: f32 = 8.0;
 /// Ends this near to one another agree, and so many must.
 const AGREE_MM: f32 = 1.2;
 const AGREEING_MIN: usize = 2;
-/// The length that the labels tell is off by this share at most.
+/// The length that the labels tell is off by this share at most, and by this much at least.
 const WIDTH_OFF_MAX: f32 = 0.02;
+const WIDTH_ERROR_MIN_MM: f32 = 0.2;
+/// Errors of an end that rows agree on: alone, and beside a pulse or on a grid line.
+const END_ERROR_MM: f32 = 0.25;
+const PULSE_ERROR_MM: f32 = 0.6;
 /// An end beside a pulse is only as sure as the pulse's box; an end alone counts 1.
 const BESIDE_PULSE_WEIGHT: f32 = 0.3;
 /// What the labels count, and how far a trace may begin from its usual place before them.
@@ -77,15 +81,16 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
     let usual = layout.label_left.0 - USUAL_BEFORE_LABEL_MM;
     let lefts: Vec<_> = ends.iter().map(|e| (e.left, e.weights[0])).collect();
     let rights: Vec<_> = ends.iter().map(|e| (e.right, e.weights[1])).collect();
-    let (begun, ended) = (place(&lefts, Some(usual)), place(&rights, None));
     let (left, right, count) = match layout.column_width {
         None => {
-            let ((left, begun), (right, ended)) = (begun.unwrap_or((usual, 0)), ended?);
+            let (left, begun) = place(&lefts, Some(usual)).unwrap_or((usual, 0));
+            let (right, ended) = place(&rights, None)?;
             (left, right, begun.min(ended))
         }
         Some(column) => {
-            let width = column.0 * layout.column_count as f32;
-            both_ends(begun, ended, width).unwrap_or_else(|| {
+            let columns = layout.column_count as f32;
+            let (width, error) = (column.0 * columns, layout.column_error.0 * columns);
+            both_ends(&lefts, &rights, usual, width, error).unwrap_or_else(|| {
                 let moved = rights.iter().map(|(x, weight)| (x - width, *weight));
                 let votes: Vec<_> = lefts.iter().copied().chain(moved).collect();
                 let (left, count) = place(&votes, Some(usual)).unwrap_or((usual, 0));
@@ -106,16 +111,35 @@ pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Opt
 }
 
 /// Both ends and how many rows agree on each, where enough do and the length between them is nearly
-/// what the labels say: the traces know it better.
+/// the `width` that the labels tell. What the two lengths differ by is shared out by their errors.
 fn both_ends(
-    begun: Option<(f32, usize)>,
-    ended: Option<(f32, usize)>,
+    lefts: &[(f32, f32)],
+    rights: &[(f32, f32)],
+    usual: f32,
     width: f32,
+    width_error: f32,
 ) -> Option<(f32, f32, usize)> {
-    let ((left, begun), (right, ended)) = (begun?, ended?);
-    let agreeing = begun.min(ended);
-    let off = (right - left) / width - 1.0;
-    (agreeing >= AGREEING_MIN && off.abs() < WIDTH_OFF_MAX).then_some((left, right, agreeing))
+    let ((left, begun), (right, ended)) = (place(lefts, Some(usual))?, place(rights, None)?);
+    let off = right - left - width;
+    if begun.min(ended) < AGREEING_MIN || off.abs() > WIDTH_OFF_MAX * width {
+        return None;
+    }
+    let [a, b] = [(lefts, left), (rights, right)].map(|(votes, at)| variance(votes, at));
+    let c = (width_error * width_error).max(WIDTH_ERROR_MIN_MM * WIDTH_ERROR_MIN_MM);
+    let share = off / (a + b + c);
+    Some((left + share * a, right - share * b, begun.min(ended)))
+}
+
+/// Of an end where votes agree, mm squared: ends beside a pulse are found late or early together.
+fn variance(votes: &[(f32, f32)], at: f32) -> f32 {
+    let near = votes.iter().filter(|(x, _)| (x - at).abs() < AGREE_MM);
+    let is_sure = near.clone().any(|(_, weight)| *weight >= 1.0);
+    let error = if is_sure {
+        END_ERROR_MM
+    } else {
+        PULSE_ERROR_MM
+    };
+    error * error
 }
 
 /// The place that most votes (place, weight) agree on, and how many they are. Lines run on past
@@ -252,6 +276,7 @@ mod tests {
             column_count: 4,
             label_left: Mm(22.0),
             column_width: column_width.map(Mm),
+            column_error: Mm(0.5),
             row_pitch: Mm(25.0),
         }
     }
@@ -296,6 +321,12 @@ mod tests {
             &[],
             (20.0, 270.0),
         );
+    }
+
+    #[test]
+    fn a_width_from_a_label_beside_its_place_is_not_believed() {
+        let rows = [row(30.0, &[(20.0, 270.0)]), row(55.0, &[(20.2, 270.1)])];
+        check(&rows, Some(61.8), &[], (20.1, 270.0));
     }
 
     #[test]
