@@ -31,6 +31,7 @@ use crate::record::{
 use crate::signal::extent::{Extent, find_extent};
 use crate::signal::{self, Scale};
 use crate::trace::follow::surety;
+use crate::trace::merged::merged;
 use crate::trace::rows::TracedRow;
 use crate::units::{Hertz, Mm, MmPerMillivolt, MmPerSecond, Seconds};
 pub use scale::Geometry;
@@ -116,6 +117,7 @@ pub fn digitize<N: Nets>(
     record
         .findings
         .extend(geometry.no_grid.as_ref().map(doubts::no_grid));
+    record.findings.extend(geometry.bent.map(doubts::bent));
     observer.begins(Stage::Layout);
     let layout = match find_layout(image, &geometry, &labels, only) {
         Ok(layout) => layout,
@@ -143,6 +145,9 @@ pub fn digitize<N: Nets>(
         ));
     };
     record.findings.extend(doubts::ends(extent.evidence));
+    record
+        .findings
+        .extend(merged_leads(&rows, &layout, extent).map(|(a, b)| doubts::merged(a, b)));
     record.duration = (extent.right - extent.left).at(calibration.speed.value);
     record.traces = traces(&rows, &layout, extent, &calibration, &geometry.map, options);
     name_strips(&mut record, &layout, options.sample_rate);
@@ -284,6 +289,36 @@ fn traces(
         }
     }
     out
+}
+
+/// The leads whose lines run on one ink, each two once.
+fn merged_leads(
+    rows: &[TracedRow],
+    layout: &Layout,
+    extent: Extent,
+) -> impl Iterator<Item = (Lead, Lead)> {
+    let lead_at = |row: usize, x: Mm| match &layout.rows[row].kind {
+        RowKind::Panels(leads) => {
+            let share = (x - extent.left).0 / (extent.right - extent.left).0;
+            let panel = (share * leads.len() as f32).floor();
+            usize::try_from(panel as isize)
+                .ok()
+                .and_then(|panel| leads.get(panel).copied())
+        }
+        RowKind::Strip(lead) => Some(*lead),
+        RowKind::Unnamed => None,
+    };
+    let mut pairs: Vec<(Lead, Lead)> = Vec::new();
+    for one in merged(rows) {
+        let middle = Mm((one.from.0 + one.to.0) / 2.0);
+        let pair = (lead_at(one.rows.0, middle), lead_at(one.rows.1, middle));
+        if let (Some(a), Some(b)) = pair
+            && !pairs.contains(&(a, b))
+        {
+            pairs.push((a, b));
+        }
+    }
+    pairs.into_iter()
 }
 
 /// A panel along its row.

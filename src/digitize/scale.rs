@@ -1,9 +1,9 @@
 //! The page map, from the grid or, where there is none, from the labels.
 //!
-//! In: the grid or why there is none, the quarter turn, the labels. Out: `Geometry`: a map in millimetres and how
-//! they are known. Without a grid the rows' direction comes from the labels' lattice, and the
-//! scale from the calibration pulse (10 mm, at the one gain whose pulse is as high) or from the
-//! usual length of the layout, 10 s at 25 mm/s; either is marked as such.
+//! In: the grid or why there is none, the quarter turn, the labels. Out: `Geometry`: a map in
+//! millimetres and how they are known. Without a grid the rows' direction comes from the labels'
+//! lattice, and the scale from the calibration pulse (10 mm, at the one gain whose pulse is as
+//! high) or from the usual length of the layout, 10 s at 25 mm/s; either is marked as such.
 
 use crate::calibration::{Evidence, PaperScale, pulse_height, pulses};
 use crate::grid::{Grid, GridError};
@@ -12,6 +12,7 @@ use crate::layout::LayoutError;
 use crate::layout::fit::{Fit, fit};
 use crate::math;
 use crate::page::{Homography, PageMap, QuarterTurn};
+use crate::units::Mm;
 
 /// The map of a page.
 #[derive(Clone, Debug)]
@@ -21,7 +22,13 @@ pub struct Geometry {
     pub evidence: Evidence,
     /// Why the millimetres are not the grid's, where they are not.
     pub no_grid: Option<GridError>,
+    /// How far the grid lies off a flat sheet, where that matters.
+    pub bent: Option<Mm>,
 }
+
+/// A grid further off a flat sheet than this lies on bent paper: between the places where its lines
+/// were seen the map is a guess.
+const BENT_MM: f32 = 0.3;
 
 /// Length of a page's recording for want of a grid: 10 s at 25 mm/s.
 const USUAL_LENGTH_MM: f32 = 250.0;
@@ -46,6 +53,7 @@ pub fn find(
                 scale: PaperScale::Grid,
                 evidence: Evidence::Measured,
                 no_grid: None,
+                bent: (grid.residual_mm > BENT_MM).then_some(Mm(grid.residual_mm)),
             });
         }
         Err(error) => error,
@@ -66,6 +74,7 @@ pub fn find(
         scale: PaperScale::Fitted,
         evidence,
         no_grid: Some(no_grid),
+        bent: None,
     })
 }
 

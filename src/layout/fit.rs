@@ -95,8 +95,12 @@ const STRIP_OFF_ROWS: f32 = 0.55;
 const STRIP_SCORE_SHARE: f32 = 0.3;
 /// Rhythm strips of a page.
 pub const STRIPS_MAX: usize = 3;
-/// Rows with a name a column beyond the layout's: one may be a stray mark.
+/// Share of the rows that may go on with a name a column beyond the layout's, and how many may:
+/// stray marks.
+const FURTHER_SHARE_MAX: f32 = 0.34;
 const FURTHER_ROWS_MAX: usize = 1;
+/// A layout with more columns must explain this share of what the one without them does.
+const WHOLE_SHARE_MIN: f32 = 0.6;
 /// Cells that must be seen: this share, and this many.
 const MATCHED_SHARE_MIN: f32 = 0.5;
 const MATCHED_MIN: usize = 4;
@@ -147,13 +151,17 @@ pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
         .collect();
     fits.sort_by(|a, b| b.score.total_cmp(&a.score));
     let nothing = LayoutError::NoLattice { found: seen.len() };
-    let layout = fits.first().ok_or(nothing)?.layout.name;
+    let (layout, score) = fits
+        .first()
+        .map(|fit| (fit.layout.name, fit.score))
+        .ok_or(nothing)?;
     // A layout that explains half of the page's columns must not win by what it leaves out.
-    fits.retain(|fit| further_rows(fit, seen) <= FURTHER_ROWS_MAX);
-    let is_whole = fits.first().is_some_and(|fit| fit.layout.name == layout);
-    match choose(fits, seen.len()) {
-        Err(_) if !is_whole => Err(LayoutError::FurtherColumn { layout }),
-        chosen => chosen,
+    fits.retain(|fit| !goes_on(fit, seen));
+    let further = Err(LayoutError::FurtherColumn { layout });
+    match fits.first() {
+        Some(best) if best.layout.name == layout => choose(fits, seen.len()),
+        Some(best) if best.score >= WHOLE_SHARE_MIN * score => choose(fits, seen.len()).or(further),
+        _ => further,
     }
 }
 
@@ -385,6 +393,12 @@ fn is_within(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>) -> boo
     }
     (-0.3..layout.column_count() as f32 - 0.3).contains(&column)
         && (-0.5..rows - 0.5).contains(&row)
+}
+
+/// Whether the page has a column more than the layout.
+fn goes_on(fit: &Fit, seen: &[SeenLead]) -> bool {
+    let share = FURTHER_SHARE_MAX * fit.layout.rows.len() as f32;
+    further_rows(fit, seen) > FURTHER_ROWS_MAX.max(share as usize)
 }
 
 /// Rows of the layout that go on, in one place, with a name where it has no column: beside a
@@ -623,6 +637,14 @@ mod tests {
             let found = fit(&seen, None).map(|fit| fit.layout.name);
             assert_eq!(found, if row == 0 { Ok("3x4") } else { further });
         }
+    }
+
+    #[test]
+    fn two_stray_marks_beside_twelve_rows_are_no_column() {
+        let mut seen = labels("12x1", lattice(15.0, 14.0));
+        seen.push(read(Lead::V4, 220.0, 75.0));
+        seen.push(read(Lead::V4, 220.0, 89.0));
+        check("12x1", &seen);
     }
 
     #[test]

@@ -34,9 +34,12 @@ const EMPTY_FACTOR: f32 = 0.75;
 /// A strip without a name lies a row below the last one, give or take this, with ink along at
 /// least this share of the usual, and this share in each of so many parts of its length.
 const UNNAMED_ROWS: f32 = 0.35;
-const UNNAMED_SHARE: f32 = 0.6;
-const UNNAMED_PART_SHARE: f32 = 0.4;
+const UNNAMED_SHARE: f32 = 0.75;
+const UNNAMED_PART_SHARE: f32 = 0.55;
 const UNNAMED_PARTS: usize = 4;
+/// A line has less than this share of its ink this far above and below it.
+const BESIDE_LINE_MM: f32 = 2.0;
+const BESIDE_LINE_SHARE: f32 = 0.7;
 /// Paper's level and the ink's darkness are taken over blocks of this side.
 const BLOCK_MM: f32 = 12.0;
 /// Ink is darker than this share of the page's darkest percent.
@@ -180,7 +183,7 @@ impl<'a> Ground<'a> {
         }
         let counts = self.count(&profile, row, threshold);
         let distance = own_distance(&counts, common, step, UNNAMED_ROWS);
-        Some(self.row(RowKind::Unnamed, row + distance))
+        is_thin(&counts, distance, step).then(|| self.row(RowKind::Unnamed, row + distance))
     }
 }
 
@@ -375,6 +378,22 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
     (best.1 > 0.05).then(|| (best.0 - reach) as f32 * step)
 }
 
+/// Whether the ink at this distance is a line, not the edge of the sheet or of a shadow.
+fn is_thin(counts: &[f32], distance: f32, step: f32) -> bool {
+    let line = (counts.len() / 2) as isize + (distance / step).round() as isize;
+    let at = |line: isize| {
+        usize::try_from(line)
+            .ok()
+            .and_then(|l| counts.get(l).copied())
+    };
+    let beside = (BESIDE_LINE_MM / ACROSS_MM) as isize;
+    let own = at(line).unwrap_or(0.0);
+    [line - beside, line + beside]
+        .into_iter()
+        .filter_map(at)
+        .all(|ink| ink < BESIDE_LINE_SHARE * own)
+}
+
 /// Most ink at a line within `window` rows of this distance.
 fn ink_near(counts: &[f32], distance: f32, step: f32, window: f32) -> f32 {
     let reach = counts.len() as isize / 2;
@@ -425,6 +444,17 @@ mod tests {
         check(&[3.1, 5.2], &[4.1]);
         check(&[4.2, 5.2], &[3.0]);
         check(&[3.1, 4.1, 5.1], &[]);
+    }
+
+    #[test]
+    fn the_edge_of_a_sheet_is_no_line() {
+        let step = ACROSS_MM / 25.0;
+        let ink = |from: usize, to: usize| -> Vec<f32> {
+            let dark = |l: usize| if (from..to).contains(&l) { 0.9 } else { 0.1 };
+            (0..121).map(dark).collect()
+        };
+        assert!(is_thin(&ink(70, 74), 11.0 * step, step));
+        assert!(!is_thin(&ink(70, 121), 11.0 * step, step));
     }
 
     #[test]

@@ -7,7 +7,9 @@
 use super::{Finding, Severity};
 use crate::calibration::Doubt;
 use crate::grid::GridError;
+use crate::labels::Lead;
 use crate::signal::extent::EndsEvidence;
+use crate::units::Mm;
 
 /// One finding a doubt.
 pub fn findings(doubts: &[Doubt]) -> Vec<Finding> {
@@ -20,6 +22,26 @@ pub fn no_grid(why: &GridError) -> Finding {
         "no paper grid was found ({why}): lengths come from the pulse or the layout's usual length"
     );
     Finding::new(Severity::Warning, "no_grid", None, message)
+}
+
+/// The finding for a page that does not lie flat.
+pub fn bent(off: Mm) -> Finding {
+    let message = format!(
+        "the paper is bent, its grid lies {:.1} mm off a flat sheet: beside folds the times may be \
+         off by 0.05 s or more; lay it flat and capture it again if they matter",
+        off.0
+    );
+    Finding::new(Severity::Warning, "bent", None, message)
+}
+
+/// The finding for two traces whose lines run on one ink.
+pub fn merged(a: Lead, b: Lead) -> Finding {
+    let message = format!(
+        "{} and {} run on one line for a while: one of them is wrong there",
+        a.name(),
+        b.name()
+    );
+    Finding::new(Severity::Warning, "merged", Some(b), message)
 }
 
 /// The finding for rows that do not end together.
@@ -50,6 +72,15 @@ fn finding(doubt: &Doubt) -> Finding {
             "no gain was read and no pulse measured: 10 mm/mV is assumed; give --gain if it is \
              another"
                 .to_owned(),
+        ),
+        Doubt::UnusualSpeed(speed) => (
+            Severity::Warning,
+            "unusual_speed",
+            format!(
+                "a text alone says {} mm/s, and no calibration pulse is as wide as 0.2 s are then; \
+                 give --speed to confirm",
+                speed.0
+            ),
         ),
         Doubt::TwoSpeeds(a, b) => (
             Severity::Warning,
