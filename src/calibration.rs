@@ -118,6 +118,9 @@ const PULSE_OFF: f32 = 0.2;
 /// Texts weaker than this are not believed: of 80 printed pages of every speed the net reads 90 %
 /// right and 3 % wrong at 0.25, 82 % right and none wrong at 0.4.
 const TEXT_SCORE_MIN: f32 = 0.3;
+/// The same for 12.5 and 50 mm/s where no pulse is as wide: real and printed pages at 25 mm/s have
+/// been called 50 at 0.5, most of the others are surer.
+const UNUSUAL_SCORE_MIN: f32 = 0.55;
 /// Weaker boxes are no pulses.
 const PULSE_SCORE_MIN: f32 = 0.3;
 /// A second, different text counts if it is this share of the first one's score.
@@ -169,11 +172,9 @@ pub fn calibrate(
     given: Given,
 ) -> Calibration {
     let mut doubts = Vec::new();
-    let speed = speed(labels, given, &mut doubts);
-    if speed.evidence == Evidence::Read
-        && speed.value != USUAL_SPEED
-        && !(scale == PaperScale::Grid && pulses_last(pulses, speed.value))
-    {
+    let shown = |speed| scale == PaperScale::Grid && pulses_last(pulses, speed);
+    let speed = speed(labels, shown, given, &mut doubts);
+    if speed.evidence == Evidence::Read && speed.value != USUAL_SPEED && !shown(speed.value) {
         doubts.push(Doubt::UnusualSpeed(speed.value));
     }
     let gain = gain(labels, pulses, scale, given, &mut doubts);
@@ -207,11 +208,21 @@ fn pulses_last(pulses: &[Pulse], speed: MmPerSecond) -> bool {
     })
 }
 
-fn speed(labels: &[Label], given: Given, doubts: &mut Vec<Doubt>) -> Known<MmPerSecond> {
-    let (read, other) = texts(labels, |class| match class {
-        LabelClass::Speed25 => Some(25.0),
-        LabelClass::Speed12_5 => Some(12.5),
-        LabelClass::Speed50 => Some(50.0),
+/// `shown` tells whether the pulses are as wide as a speed makes them: an unusual one that they do
+/// not show needs a surer text.
+fn speed(
+    labels: &[Label],
+    shown: impl Fn(MmPerSecond) -> bool,
+    given: Given,
+    doubts: &mut Vec<Doubt>,
+) -> Known<MmPerSecond> {
+    let unusual = |label: &Label, value: f32| {
+        (label.score >= UNUSUAL_SCORE_MIN || shown(MmPerSecond(value))).then_some(value)
+    };
+    let (read, other) = texts(labels, |label| match label.class {
+        LabelClass::Speed25 => Some(USUAL_SPEED.0),
+        LabelClass::Speed12_5 => unusual(label, 12.5),
+        LabelClass::Speed50 => unusual(label, 50.0),
         LabelClass::Lead(_) | LabelClass::Pulse | LabelClass::HalfGainChest => None,
         LabelClass::Gain10 | LabelClass::Gain5 | LabelClass::Gain20 => None,
     });
@@ -247,7 +258,7 @@ fn gain(
     given: Given,
     doubts: &mut Vec<Doubt>,
 ) -> Known<MmPerMillivolt> {
-    let (read, other) = texts(labels, |class| match class {
+    let (read, other) = texts(labels, |label| match label.class {
         LabelClass::Gain10 => Some(10.0),
         LabelClass::Gain5 => Some(5.0),
         LabelClass::Gain20 => Some(20.0),
@@ -305,14 +316,11 @@ fn gain(
 }
 
 /// The strongest text's value, and a nearly as strong one that says something else.
-fn texts(
-    labels: &[Label],
-    value: impl Fn(LabelClass) -> Option<f32>,
-) -> (Option<f32>, Option<f32>) {
+fn texts(labels: &[Label], value: impl Fn(&Label) -> Option<f32>) -> (Option<f32>, Option<f32>) {
     let mut seen: Vec<(f32, f32)> = labels
         .iter()
         .filter(|label| label.score >= TEXT_SCORE_MIN)
-        .filter_map(|label| Some((value(label.class)?, label.score)))
+        .filter_map(|label| Some((value(label)?, label.score)))
         .collect();
     seen.sort_by(|a, b| b.1.total_cmp(&a.1));
     let Some(&(first, score)) = seen.first() else {
@@ -465,6 +473,12 @@ mod tests {
             &[Doubt::UnusualSpeed(MmPerSecond(12.5))],
         );
         check(LabelClass::Speed25, 10.3, &[]);
+        let weak = [
+            text(LabelClass::Speed50, 0.5),
+            text(LabelClass::Gain10, 0.7),
+        ];
+        let found = calibrate(&weak, &[pulse(10.0)], PaperScale::Grid, Given::default());
+        assert_eq!(found.doubts, [Doubt::SpeedAssumed]);
     }
 
     #[test]
