@@ -239,7 +239,7 @@ pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
         own_ink(&mut plan, rng);
     }
     if preset == Preset::Scales || !rng.chance(0.2) {
-        calibration_text(&mut plan, rng, &frame, &house);
+        calibration_text(&mut plan, rng, preset, &frame, &house);
     }
     if frame.margins {
         furniture::header(&mut plan, rng, &frame);
@@ -990,7 +990,56 @@ fn full_separators(plan: &mut Plan, frame: &Frame, dots_mm: Option<[f32; 2]>) {
     }
 }
 
-fn calibration_text(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House) {
+fn calibration_text(plan: &mut Plan, rng: &mut Rng, preset: Preset, frame: &Frame, house: &House) {
+    let mut parts = scale_texts(rng, frame);
+    if rng.chance(0.5) {
+        let filter = rng.pick(&[
+            "0.05-40 Hz",
+            "0.5-150 Hz",
+            "F 50~ 0.15-100 Hz",
+            "AC 60 Hz",
+            "40Hz",
+            "W 0.5-40",
+        ]);
+        parts.push((filter.to_owned(), "text".to_owned()));
+    }
+    let mut gap = (1.0, 8.0);
+    if preset == Preset::Scales && rng.chance(0.4) {
+        // Other numbers stand right before the speed.
+        let filter = rng.pick(&[
+            "0.67-25Hz AC50",
+            "0.05-150Hz",
+            "AC50 F35",
+            "LP 40 Hz",
+            "50~ 25Hz",
+        ]);
+        parts.insert(0, (filter.to_owned(), "text".to_owned()));
+        gap = (0.8, 2.0);
+    }
+    let below = frame.rows[frame.rows.len() - 1] + frame.pitch * 0.3 + rng.range(3.0, 8.0);
+    let above = frame.rows[0] - frame.pitch * 0.5 - rng.range(1.0, 8.0);
+    let wanted = if rng.chance(0.65) { below } else { above };
+    let y = wanted.clamp(house.text.height_mm + 1.0, plan.height_mm - 1.0);
+    let mut x = frame.left + rng.range(-4.0, 0.6 * frame.strip_mm);
+    for (text, class) in parts {
+        let width = crate::font::width_mm(house.text, &text);
+        if x + width > plan.width_mm {
+            break;
+        }
+        plan.texts.push(Text {
+            text,
+            class,
+            style: house.text,
+            x_mm: x.max(1.0),
+            y_mm: y,
+            boxed: false,
+        });
+        x = x.max(1.0) + width + rng.range(gap.0, gap.1);
+    }
+}
+
+/// How speed and gain are written, and the class of each text.
+fn scale_texts(rng: &mut Rng, frame: &Frame) -> Vec<(String, String)> {
     let number = |v: f32| {
         if (v - 12.5).abs() < 0.1 {
             "12.5".to_owned()
@@ -1022,35 +1071,5 @@ fn calibration_text(plan: &mut Plan, rng: &mut Rng, frame: &Frame, house: &House
     } else if rng.chance(0.3) {
         parts.push((format!("Chest: {g} mm/mV"), format!("{g}mm/mV")));
     }
-    if rng.chance(0.5) {
-        let filter = rng.pick(&[
-            "0.05-40 Hz",
-            "0.5-150 Hz",
-            "F 50~ 0.15-100 Hz",
-            "AC 60 Hz",
-            "40Hz",
-            "W 0.5-40",
-        ]);
-        parts.push((filter.to_owned(), "text".to_owned()));
-    }
-    let below = frame.rows[frame.rows.len() - 1] + frame.pitch * 0.3 + rng.range(3.0, 8.0);
-    let above = frame.rows[0] - frame.pitch * 0.5 - rng.range(1.0, 8.0);
-    let wanted = if rng.chance(0.65) { below } else { above };
-    let y = wanted.clamp(house.text.height_mm + 1.0, plan.height_mm - 1.0);
-    let mut x = frame.left + rng.range(-4.0, 0.6 * frame.strip_mm);
-    for (text, class) in parts {
-        let width = crate::font::width_mm(house.text, &text);
-        if x + width > plan.width_mm {
-            break;
-        }
-        plan.texts.push(Text {
-            text,
-            class,
-            style: house.text,
-            x_mm: x.max(1.0),
-            y_mm: y,
-            boxed: false,
-        });
-        x = x.max(1.0) + width + rng.range(1.0, 8.0);
-    }
+    parts
 }
