@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use crate::calibration::{Calibration, Given, PaperScale, calibrate, pulses};
 use crate::crop::CROP_PX_PER_MM;
-use crate::grid::find_grid;
+use crate::grid::{Grid, GridError, find_grid};
 use crate::labels::{Label, Lead};
 use crate::layout::rows::{Ruled, find_rows};
 use crate::layout::{Layout, LayoutError, RowKind, fit};
@@ -93,21 +93,8 @@ pub fn digitize<N: Nets>(
     options: &Options,
     observer: &mut impl Observer,
 ) -> Result<Record, NetError> {
-    observer.begins(Stage::Labels);
     let only = options.layout.as_deref();
-    let mut seen = labels::read_labels(image, nets, only)?;
-    observer.begins(Stage::Grid);
-    let mut grid = find_grid(image, seen.turn);
-    if let Ok(found) = &grid {
-        observer.begins(Stage::Labels);
-        if let Some(better) = labels::read_flat(image, nets, only, found, &seen)? {
-            observer.begins(Stage::Grid);
-            if better.turn != seen.turn {
-                grid = find_grid(image, better.turn);
-            }
-            seen = better;
-        }
-    }
+    let (seen, grid) = read_page(image, nets, only, observer)?;
     let labels = seen.labels;
     let mut record = blank(image, options, &labels);
     let geometry = match scale::find(grid, seen.turn, &labels, only) {
@@ -159,6 +146,30 @@ pub fn digitize<N: Nets>(
         record.traces.clear();
     }
     Ok(record)
+}
+
+/// The labels and the grid, each of which may tell more of the other.
+fn read_page<N: Nets>(
+    image: &RawImage,
+    nets: &N,
+    only: Option<&str>,
+    observer: &mut impl Observer,
+) -> Result<(labels::Labels, Result<Grid, GridError>), NetError> {
+    observer.begins(Stage::Labels);
+    let mut seen = labels::read_labels(image, nets, only)?;
+    observer.begins(Stage::Grid);
+    let mut grid = find_grid(image, seen.turn);
+    if let Ok(found) = &grid {
+        observer.begins(Stage::Labels);
+        if let Some(better) = labels::read_flat(image, nets, only, found, &seen)? {
+            observer.begins(Stage::Grid);
+            if better.turn != seen.turn {
+                grid = find_grid(image, better.turn);
+            }
+            seen = better;
+        }
+    }
+    Ok((seen, grid))
 }
 
 fn blank(image: &RawImage, options: &Options, labels: &[Label]) -> Record {

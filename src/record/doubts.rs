@@ -69,16 +69,14 @@ fn finding(doubt: &Doubt) -> Finding {
         Doubt::GainAssumed => (
             Severity::Warning,
             "gain_assumed",
-            "no gain was read and no pulse measured: 10 mm/mV is assumed; give --gain if it is \
-             another"
+            "no gain was read, no pulse measured: 10 mm/mV is assumed; give --gain if not"
                 .to_owned(),
         ),
         Doubt::UnusualSpeed(speed) => (
             Severity::Warning,
             "unusual_speed",
             format!(
-                "a text alone says {} mm/s, and no calibration pulse is as wide as 0.2 s are then; \
-                 give --speed to confirm",
+                "a text alone says {} mm/s: give --speed to confirm",
                 speed.0
             ),
         ),
