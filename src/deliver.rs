@@ -9,6 +9,7 @@ mod account;
 mod file;
 mod format;
 mod overlay;
+pub mod spool;
 mod stroke;
 mod twelve;
 

@@ -37,3 +37,21 @@ pub const SPEED_MM_S: [f32; 2] = [5.0, 200.0];
 pub const GAIN_MM_MV: [f32; 2] = [1.0, 100.0];
 /// Threads where the operator names no number: what the default budget has memory for.
 pub const THREADS_UNASKED_MAX: usize = 4;
+/// Bytes of one page image or record in the spool.
+pub const SPOOL_BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of what a file of the spool says about its job.
+pub const SPOOL_META_BYTES_MAX: usize = 4_096;
+/// Jobs of one spool, whatever its quota; files of one of its folders.
+pub const SPOOL_JOBS_MAX: usize = 20_000;
+pub const SPOOL_FILES_MAX: usize = 100_000;
+/// Jobs that are remembered after they were sent, and pages that are kept of them.
+pub const SPOOL_SENT_MAX: usize = 10_000;
+pub const SPOOL_KEPT_MAX: usize = 10_000;
+/// Destinations of one spool, and bytes of a destination's name.
+pub const SPOOL_DESTINATIONS_MAX: usize = 8;
+pub const SPOOL_NAME_BYTES_MAX: usize = 32;
+/// Bytes of a site's own name for a page, and of the reason why a record was parked.
+pub const SPOOL_REFERENCE_BYTES_MAX: usize = 64;
+pub const SPOOL_REASON_BYTES_MAX: usize = 200;
+/// Times that digitizing a page is begun; a page that ends none of them is a bug's.
+pub const SPOOL_ATTEMPTS_MAX: u32 = 2;
