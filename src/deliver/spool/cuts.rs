@@ -13,7 +13,7 @@ mod tests {
 
     use super::super::faulty::{Fault, FaultyDisk, Power, random};
     use super::super::tests::{accepted, settings};
-    use super::super::{Failure, JobId, Spool, SpoolError, Start, Verdict};
+    use super::super::{Failure, JobId, Quarantined, Settings, Spool, SpoolError, Start, Verdict};
 
     /// More than any script needs; a spool that goes on for ever fails the test, it does not hang it.
     const ROUNDS_MAX: usize = 12;
@@ -26,9 +26,10 @@ mod tests {
     type Open = Spool<FaultyDisk>;
 
     /// What the spool has promised, and what the receivers got.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     struct World {
         disk: FaultyDisk,
+        settings: Settings,
         /// Pages of jobs for which `accept` returned `Ok`.
         accepted: BTreeMap<JobId, Vec<u8>>,
         /// For which `delivered` returned `Ok`.
@@ -43,23 +44,44 @@ mod tests {
         [b"record of ", page].concat()
     }
 
+    fn retry_all(spool: &mut Open) {
+        let jobs: Vec<JobId> = spool.jobs().map(|(id, _)| id).collect();
+        for id in jobs {
+            let _ = spool.retry(id);
+        }
+    }
+
     const REJECTION: &[u8] = b"rejected";
 
     impl World {
-        fn new(disk: FaultyDisk) -> Self {
+        fn new() -> Self {
             Self {
-                disk,
-                ..Self::default()
+                disk: FaultyDisk::new(),
+                settings: settings(&DESTINATIONS),
+                accepted: BTreeMap::new(),
+                acknowledged: BTreeSet::new(),
+                received: BTreeMap::new(),
+                purges: BTreeSet::new(),
+                purged: BTreeSet::new(),
+                damaged: BTreeSet::new(),
             }
         }
 
+        /// Without the list of what was sent, which would hide that files are removed in the wrong
+        /// order, and without kept pages.
+        fn without_memory() -> Self {
+            let mut world = Self::new();
+            world.settings.sent_max = 0;
+            world.settings.pages_kept_max = 0;
+            world
+        }
+
         fn open(&self) -> Result<Open, SpoolError> {
-            let opened = Spool::open(
-                self.disk.clone(),
-                Path::new(FOLDER),
-                settings(&DESTINATIONS),
-            );
-            opened.map(|(spool, _)| spool)
+            self.open_and_tell().map(|(spool, _)| spool)
+        }
+
+        fn open_and_tell(&self) -> Result<(Open, Vec<Quarantined>), SpoolError> {
+            Spool::open(self.disk.clone(), Path::new(FOLDER), self.settings.clone())
         }
 
         /// All of it; errors are what a service makes of them: the step is not done.
@@ -71,6 +93,7 @@ mod tests {
                 let _ = killer.map(|id| spool.begin(id));
             }
             self.digitize(&mut spool);
+            retry_all(&mut spool);
             self.refuse(&mut spool, "far");
             self.refuse(&mut spool, "far");
             self.deliver(&mut spool, "near");
@@ -107,10 +130,7 @@ mod tests {
         /// Until nothing is left to do.
         fn work(&mut self, spool: &mut Open) {
             let _ = spool.catch_up();
-            let jobs: Vec<JobId> = spool.jobs().map(|(id, _)| id).collect();
-            for id in jobs {
-                let _ = spool.retry(id);
-            }
+            retry_all(spool);
             for _ in 0..ROUNDS_MAX {
                 self.digitize(spool);
                 for destination in DESTINATIONS {
@@ -188,14 +208,8 @@ mod tests {
         /// After the fault: opens, is worked to its end, and has kept what it promised.
         fn recover(&mut self) {
             self.disk.restart();
-            let (spool, found) = Spool::open(
-                self.disk.clone(),
-                Path::new(FOLDER),
-                settings(&DESTINATIONS),
-            )
-            .unwrap();
+            let (mut spool, found) = self.open_and_tell().unwrap();
             assert_eq!(found, [], "nothing is damaged by a fault of this kind");
-            let mut spool = spool;
             self.work(&mut spool);
             self.check_delivered();
             assert_eq!(spool.jobs().count(), 0, "all is done");
@@ -208,7 +222,7 @@ mod tests {
 
     /// Operations of the script on a disk that works.
     fn operations() -> usize {
-        let mut world = World::new(FaultyDisk::new());
+        let mut world = World::new();
         world.live();
         world.recover();
         assert_eq!(world.accepted.len(), 4, "the script accepts its pages");
@@ -227,12 +241,12 @@ mod tests {
         let count = operations();
         assert!(count > 100, "{count}");
         for at in 0..count {
-            let seed = at as u64;
-            for power in [Power::Lost, Power::Kept, Power::Mixed(seed)] {
-                let mut world = World::new(FaultyDisk::new());
-                world.disk.plan(at, Fault::Cut(power));
-                world.live();
-                world.recover();
+            for power in [Power::Lost, Power::Kept, Power::Mixed(at as u64)] {
+                for mut world in [World::new(), World::without_memory()] {
+                    world.disk.plan(at, Fault::Cut(power));
+                    world.live();
+                    world.recover();
+                }
             }
         }
     }
@@ -242,7 +256,7 @@ mod tests {
         let count = operations();
         let mut seed = 4;
         for at in 0..count {
-            let mut world = World::new(FaultyDisk::new());
+            let mut world = World::new();
             world.disk.plan(at, Fault::Cut(Power::Mixed(seed)));
             world.live();
             world.disk.restart();
@@ -265,7 +279,7 @@ mod tests {
         for at in 0..operations() {
             for fault in faults {
                 for power in [None, Some(Power::Lost), Some(Power::Mixed(at as u64))] {
-                    let mut world = World::new(FaultyDisk::new());
+                    let mut world = World::new();
                     world.disk.plan(at, fault);
                     world.live();
                     if let Some(power) = power {
@@ -279,7 +293,7 @@ mod tests {
 
     /// A disk with a job in every stage, and who promised what of it.
     fn in_every_stage() -> World {
-        let mut world = World::new(FaultyDisk::new());
+        let mut world = World::new();
         let mut spool = world.open().unwrap();
         for number in 0..5 {
             world.accept(&mut spool, number).unwrap();
