@@ -8,6 +8,7 @@
 mod account;
 mod file;
 mod format;
+pub mod link;
 mod overlay;
 pub mod spool;
 mod stroke;

@@ -55,3 +55,17 @@ pub const SPOOL_REFERENCE_BYTES_MAX: usize = 64;
 pub const SPOOL_REASON_BYTES_MAX: usize = 200;
 /// Times that digitizing a page is begun; a page that ends none of them is a bug's.
 pub const SPOOL_ATTEMPTS_MAX: u32 = 2;
+/// Bytes of one record on a link.
+pub const LINK_RECORD_BYTES_MAX: usize = NATIVE_BYTES_MAX;
+/// Records of which a receiver holds a part, and the devices that it serves at once.
+pub const LINK_PARTS_MAX: usize = 64;
+pub const LINK_CONNECTIONS_MAX: usize = 16;
+/// Breaks of a line in a row that brought a record no further.
+pub const LINK_BREAKS_MAX: usize = 3;
+/// Until a connection is there, a line takes bytes, a record is further, a folder has it.
+pub const LINK_CONNECT_MS_MAX: u64 = 10_000;
+pub const LINK_WRITE_MS_MAX: u64 = 30_000;
+pub const LINK_STANDSTILL_MS_MAX: u64 = 60_000;
+pub const LINK_FOLDER_MS_MAX: u64 = 60_000;
+/// Without a byte from a device for this long, a receiver ends the connection.
+pub const LINK_IDLE_MS_MAX: u64 = 600_000;
