@@ -1,0 +1,82 @@
+//! A link that is a folder: another program, or a mounted share, takes the records from there.
+//!
+//! In: records; settings: the folder, which must be there: it is never made, since a share that is
+//! not mounted would be written to the card behind it. Out: `FOLDER/ID.lsr`, written beside its
+//! place, synced, renamed, and the folder synced. A file of that name with the same bytes is the
+//! record; one with other bytes is never overwritten (`Permanent`). The disk is waited for on a
+//! thread of its own, `LINK_FOLDER_MS_MAX` at most: a share whose server is gone may hold it for ever.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use super::sender::Outgoing;
+use super::store::{durable_digest, record_path};
+use super::{Delivering, Link, LinkError};
+use crate::deliver::file::write_whole;
+use crate::limits;
+
+/// What the configuration says of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub folder: PathBuf,
+}
+
+/// The link.
+pub struct Folder {
+    settings: Settings,
+    /// A write whose end was not waited for.
+    late: Option<JoinHandle<Result<(), LinkError>>>,
+}
+
+impl Folder {
+    pub fn new(settings: Settings) -> Self {
+        let late = None;
+        Self { settings, late }
+    }
+
+    async fn send(&mut self, record: &Outgoing) -> Result<(), LinkError> {
+        let bound = Duration::from_millis(limits::LINK_FOLDER_MS_MAX);
+        let late = || LinkError::temporary("the folder does not answer");
+        if let Some(writing) = &mut self.late {
+            // How it ended, the next write finds out.
+            let _ = timeout(bound, writing).await.map_err(|_| late())?;
+            self.late = None;
+        }
+        let (folder, record) = (self.settings.folder.clone(), record.clone());
+        let writing = spawn_blocking(move || put(&folder, &record));
+        let writing = self.late.insert(writing);
+        let written = timeout(bound, writing).await.map_err(|_| late())?;
+        self.late = None;
+        // A thread that was ended by a panic has said so.
+        written.map_err(LinkError::temporary)?
+    }
+}
+
+impl Link for Folder {
+    fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a> {
+        Box::pin(self.send(record))
+    }
+}
+
+fn put(folder: &Path, record: &Outgoing) -> Result<(), LinkError> {
+    if !folder.is_dir() {
+        let folder = folder.display();
+        return Err(LinkError::temporary(format!("{folder} is no folder")));
+    }
+    let path = record_path(folder, record.offer().id);
+    match durable_digest(&path).map_err(LinkError::temporary)? {
+        Some(digest) if digest == record.offer().digest => Ok(()),
+        Some(_) => {
+            let path = path.display();
+            Err(LinkError::permanent(format!("{path} holds something else")))
+        }
+        None => {
+            write_whole(&path, |out| out.write_all(record.bytes())).map_err(LinkError::temporary)
+        }
+    }
+}
