@@ -2,7 +2,7 @@
 //!
 //! In: a record under its job's id. Out: `Ok` once it is durable at the other end, else whether
 //! trying again helps. Delivery is at least once: receivers know records by their id and keep each
-//! once. Links with frames (`loopback`, `serial`) speak to a `Receiver` over a line that may
+//! once. Links with frames (`loopback`, `serial`, `tcp`) speak to a `Receiver` over a line that may
 //! lose, flip and double bytes; what they say is in `wire.rs`, the bytes around it in `frame.rs`, the
 //! order of it in `sender.rs`. `folder` writes files. Every wait has a bound: a link that gets
 //! nowhere says `Temporary`, and who calls it waits for `Backoff::deliveries` before the next try.
@@ -20,6 +20,8 @@ mod sender;
 mod serial;
 mod serve;
 mod store;
+mod tcp;
+mod tls;
 mod wire;
 
 use std::path::PathBuf;
@@ -111,7 +113,7 @@ impl LinkKind {
 }
 
 /// All links, in reading order.
-pub static LINKS: [LinkKind; 3] = [
+pub static LINKS: [LinkKind; 4] = [
     LinkKind {
         name: "loopback",
         make: |table, device| Ok(Box::new(loopback::Loopback::new(read(table)?, device))),
@@ -119,6 +121,10 @@ pub static LINKS: [LinkKind; 3] = [
     LinkKind {
         name: "serial",
         make: |table, device| Ok(Box::new(serial::new(read(table)?, device)?)),
+    },
+    LinkKind {
+        name: "tcp",
+        make: |table, device| Ok(Box::new(tcp::new(read(table)?, device)?)),
     },
     LinkKind {
         name: "folder",
