@@ -1,7 +1,7 @@
 //! The command line: joins the edges and the core for people at a terminal and for scripts.
 //!
-//! In: arguments. Out: files in the output folder, one JSON line a page on stdout where asked for,
-//! messages on stderr, an `ExitStatus`. What cannot be begun is a `UsageError` and nothing is
+//! In: arguments. Out: files in the output folder, one line a page or record on stdout where asked
+//! for, messages on stderr, an `ExitStatus`. What cannot be begun is a `UsageError` and nothing is
 //! touched; what fails on one page is told for that page and the others go on.
 
 mod arguments;
@@ -9,6 +9,7 @@ mod batch;
 mod clock;
 mod console;
 mod page;
+mod receive;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,13 +17,13 @@ use std::process::ExitCode;
 use crate::memory::Counting;
 use crate::nn::ModelError;
 
-pub use arguments::{Cli, Command, DigitizeArguments};
+pub use arguments::{Cli, Command, DigitizeArguments, ReceiveArguments};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ExitStatus {
-    /// All pages `ok` or `warning`.
+    /// All pages `ok` or `warning`; a receiver that was told to end.
     Done = 0,
     /// Some page was rejected or could not be read or written.
     PagesFailed = 1,
@@ -61,6 +62,10 @@ pub enum UsageError {
         path: PathBuf,
         error: std::io::Error,
     },
+    #[error("{line}: {error}")]
+    Line { line: String, error: std::io::Error },
+    #[error("the receiver cannot begin: {0}")]
+    Runtime(std::io::Error),
     #[error("--models: {0}")]
     Models(ModelError),
     #[error("the bundled models do not load: {0}")]
@@ -74,8 +79,9 @@ impl UsageError {
             | Self::PageName { .. }
             | Self::ResumeWithoutJson
             | Self::OutFolder { .. }
+            | Self::Line { .. }
             | Self::Models(_) => ExitStatus::Usage,
-            Self::BundledModels(_) => ExitStatus::Bug,
+            Self::BundledModels(_) | Self::Runtime(_) => ExitStatus::Bug,
         }
     }
 }
@@ -84,6 +90,7 @@ impl UsageError {
 pub fn run(cli: &Cli, heap: &Counting) -> ExitStatus {
     let done = match &cli.command {
         Command::Digitize(arguments) => batch::digitize(arguments, heap),
+        Command::Receive(arguments) => receive::receive(arguments),
     };
     done.unwrap_or_else(|error| {
         console::complain(&error.to_string());

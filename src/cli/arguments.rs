@@ -1,9 +1,11 @@
 //! What may be said on the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use crate::deliver::link::check_baud;
 use crate::deliver::{FORMATS, Format, GivenOptions, format_named};
 use crate::digitize::Options;
 use crate::units::{Hertz, MmPerMillivolt, MmPerSecond};
@@ -21,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     /// Digitize pages to files.
     Digitize(DigitizeArguments),
+    /// Receive records from devices and keep them as files: the other end of serial and TCP links.
+    Receive(ReceiveArguments),
 }
 
 /// Exit status: 0 all pages ok or warning, 1 some page rejected or failed, 2 usage, 3 a bug.
@@ -65,6 +69,32 @@ pub struct DigitizeArguments {
     /// One JSON line a page on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Prints the id and the bytes of each record that it has stored, until SIGINT or SIGTERM.
+///
+/// Exit status: 0 ended by a signal, 2 the line or the folder cannot be used.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("line").required(true).args(["serial", "tcp"]))]
+pub struct ReceiveArguments {
+    /// Serial port of one device.
+    #[arg(long, value_name = "PATH", requires = "baud")]
+    pub serial: Option<PathBuf>,
+    /// Rate of the serial port, 9600 to 921600.
+    #[arg(long, value_name = "N", requires = "serial", value_parser = baud)]
+    pub baud: Option<u32>,
+    /// Address to listen on, e.g. 127.0.0.1:7000; without TLS, so keep it off open networks.
+    #[arg(long, value_name = "ADDR")]
+    pub tcp: Option<SocketAddr>,
+    /// Folder for the records; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+fn baud(text: &str) -> Result<u32, String> {
+    let value = text.parse().map_err(|_| "not a number".to_owned())?;
+    check_baud(value).map_err(|error| error.to_string())?;
+    Ok(value)
 }
 
 fn format_name(text: &str) -> Result<String, String> {
@@ -144,9 +174,9 @@ mod tests {
 
     fn parse(words: &str) -> Result<DigitizeArguments, clap::Error> {
         let words = ["leadscan", "digitize"].into_iter().chain(words.split(' '));
-        Cli::try_parse_from(words).map(|cli| {
-            let Command::Digitize(arguments) = cli.command;
-            arguments
+        Cli::try_parse_from(words).map(|cli| match cli.command {
+            Command::Digitize(arguments) => arguments,
+            Command::Receive(_) => panic!("another command"),
         })
     }
 
@@ -185,6 +215,26 @@ mod tests {
             "a.png --out o --layout 5x5",
             "a.png --out o --threads 0",
             "a.png --out o --wrong",
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_has_one_line() {
+        let parse = |words: &str| {
+            let words = ["leadscan", "receive"].into_iter().chain(words.split(' '));
+            Cli::try_parse_from(words).map(drop)
+        };
+        parse("--serial /dev/ttyUSB0 --baud 115200 --out o").unwrap();
+        parse("--tcp [::1]:7000 --out o").unwrap();
+        for wrong in [
+            "--out o",
+            "--tcp 127.0.0.1:7000",
+            "--tcp ward:7000 --out o",
+            "--serial /dev/ttyUSB0 --out o",
+            "--serial /dev/ttyUSB0 --baud 300 --out o",
+            "--serial /dev/ttyUSB0 --baud 9600 --tcp 127.0.0.1:7000 --out o",
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }

@@ -3,6 +3,7 @@
 mod capture;
 mod cli;
 mod deliver;
+mod links;
 mod nn;
 mod pages;
 mod tidy;
