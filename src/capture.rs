@@ -15,10 +15,11 @@ mod png;
 mod rows;
 mod tiff;
 mod turn;
+pub mod watched;
 mod whole;
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -102,6 +103,9 @@ impl Fault {
         }
     }
 }
+
+/// What bytes without a file are called in a reason.
+const UNNAMED: &str = "page";
 
 /// How much smaller than stored a page is decoded.
 pub const REDUCTIONS: [usize; 4] = [1, 2, 4, 8];
@@ -214,29 +218,64 @@ impl Header {
 pub fn header(page: &PageFile) -> Result<Header, Refused> {
     refusing(&page.path, || {
         let (file, bytes) = open(&page.path)?;
-        let mut reader = BufReader::new(file);
-        match kind::of(&mut reader, &page.path)? {
-            Kind::Jpeg => jpeg::header(reader, bytes),
-            Kind::Png => png::header(reader),
-            Kind::Tiff => tiff::header(reader, page.page_index),
-            kind @ (Kind::Bmp | Kind::Pnm | Kind::Webp) => whole::header(reader, kind, bytes),
-        }
+        read_header(BufReader::new(file), bytes, page.page_index, &page.path)
     })
+}
+
+/// Reads the header of the first page in a file's bytes.
+pub fn header_in(bytes: &[u8]) -> Result<Header, Fault> {
+    if bytes.is_empty() {
+        return Err(Fault::Empty);
+    }
+    read_header(
+        Cursor::new(bytes),
+        bytes.len() as u64,
+        None,
+        Path::new(UNNAMED),
+    )
+}
+
+fn read_header(
+    mut reader: impl BufRead + Seek,
+    bytes: u64,
+    page_index: Option<usize>,
+    path: &Path,
+) -> Result<Header, Fault> {
+    match kind::of(&mut reader, path)? {
+        Kind::Jpeg => jpeg::header(reader, bytes),
+        Kind::Png => png::header(reader),
+        Kind::Tiff => tiff::header(reader, page_index),
+        kind @ (Kind::Bmp | Kind::Pnm | Kind::Webp) => whole::header(reader, kind, bytes),
+    }
 }
 
 /// Decodes a page as planned.
 pub fn decode(page: &PageFile, header: &Header, plan: Plan) -> Result<RawImage, Refused> {
     refusing(&page.path, || {
         let reader = BufReader::new(open(&page.path)?.0);
-        let (width, height, rgb) = match header.kind {
-            Kind::Jpeg => jpeg::decode(reader, plan),
-            Kind::Png => png::decode(reader, plan),
-            Kind::Tiff => tiff::decode(reader, page.page_index, plan),
-            kind @ (Kind::Bmp | Kind::Pnm | Kind::Webp) => whole::decode(reader, kind, plan),
-        }?;
-        let (width, height, rgb) = turn::upright(header.orientation, width, height, rgb);
-        Ok(RawImage::new(width, height, rgb)?)
+        read_page(reader, page.page_index, header, plan)
     })
+}
+
+/// Decodes the first page in a file's bytes as planned.
+pub fn decode_in(bytes: &[u8], header: &Header, plan: Plan) -> Result<RawImage, Fault> {
+    read_page(Cursor::new(bytes), None, header, plan)
+}
+
+fn read_page(
+    reader: impl BufRead + Seek,
+    page_index: Option<usize>,
+    header: &Header,
+    plan: Plan,
+) -> Result<RawImage, Fault> {
+    let (width, height, rgb) = match header.kind {
+        Kind::Jpeg => jpeg::decode(reader, plan),
+        Kind::Png => png::decode(reader, plan),
+        Kind::Tiff => tiff::decode(reader, page_index, plan),
+        kind @ (Kind::Bmp | Kind::Pnm | Kind::Webp) => whole::decode(reader, kind, plan),
+    }?;
+    let (width, height, rgb) = turn::upright(header.orientation, width, height, rgb);
+    Ok(RawImage::new(width, height, rgb)?)
 }
 
 /// SHA-256 of the file's bytes, in hexadecimal.
