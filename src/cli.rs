@@ -10,12 +10,14 @@ mod clock;
 mod console;
 mod page;
 mod receive;
+mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::memory::Counting;
 use crate::nn::ModelError;
+use crate::service::run::ServeError;
 
 pub use arguments::{Cli, Command, DigitizeArguments, ReceiveArguments};
 
@@ -31,6 +33,8 @@ pub enum ExitStatus {
     Usage = 2,
     /// Our own fault.
     Bug = 3,
+    /// The service cannot go on: its disk or the system failed.
+    Service = 4,
 }
 
 impl From<ExitStatus> for ExitCode {
@@ -66,6 +70,8 @@ pub enum UsageError {
     Line { line: String, error: std::io::Error },
     #[error("the receiver cannot begin: {0}")]
     Runtime(std::io::Error),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     #[error("--models: {0}")]
     Models(ModelError),
     #[error("the bundled models do not load: {0}")]
@@ -81,6 +87,8 @@ impl UsageError {
             | Self::OutFolder { .. }
             | Self::Line { .. }
             | Self::Models(_) => ExitStatus::Usage,
+            Self::Serve(ServeError::Config(_)) => ExitStatus::Usage,
+            Self::Serve(ServeError::Spool(_) | ServeError::System(_)) => ExitStatus::Service,
             Self::BundledModels(_) | Self::Runtime(_) => ExitStatus::Bug,
         }
     }
@@ -91,6 +99,7 @@ pub fn run(cli: &Cli, heap: &Counting) -> ExitStatus {
     let done = match &cli.command {
         Command::Digitize(arguments) => batch::digitize(arguments, heap),
         Command::Receive(arguments) => receive::receive(arguments),
+        Command::Serve(arguments) => serve::serve(arguments),
     };
     done.unwrap_or_else(|error| {
         console::complain(&error.to_string());

@@ -28,4 +28,5 @@ pub mod nn;
 
 pub mod memory;
 
+pub mod service;
 pub mod cli;

@@ -25,6 +25,16 @@ pub enum Command {
     Digitize(DigitizeArguments),
     /// Receive records from devices and keep them as files: the other end of serial and TCP links.
     Receive(ReceiveArguments),
+    /// Run unattended: pages of a watched folder become records at every destination.
+    Serve(ServeArguments),
+}
+
+/// What `serve` is told.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// The configuration, TOML: see src/service/config.rs.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// Exit status: 0 all pages ok or warning, 1 some page rejected or failed, 2 usage, 3 a bug.
@@ -176,7 +186,7 @@ mod tests {
         let words = ["leadscan", "digitize"].into_iter().chain(words.split(' '));
         Cli::try_parse_from(words).map(|cli| match cli.command {
             Command::Digitize(arguments) => arguments,
-            Command::Receive(_) => panic!("another command"),
+            Command::Receive(_) | Command::Serve(_) => panic!("another command"),
         })
     }
 

@@ -6,4 +6,5 @@ mod deliver;
 mod links;
 mod nn;
 mod pages;
+mod serve;
 mod tidy;

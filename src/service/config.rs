@@ -1,0 +1,206 @@
+//! The configuration: one TOML file.
+//!
+//! ```toml
+//! device = "records-office-2"        # how receivers know this device
+//!
+//! [spool]
+//! folder = "/var/lib/leadscan"       # must be on a disk that keeps what it was told to
+//!
+//! [watch]
+//! folder = "/srv/pages"              # pages are taken from here
+//! settle_ms = 2000                   # once their size and date have stood still for so long
+//!
+//! [[destination]]
+//! name = "monitor"                   # stands in the spool: a name keeps its queue
+//! link = "serial"                    # and that link's own keys
+//! path = "/dev/ttyUSB0"
+//! baud = 115200
+//! ```
+//!
+//! In: the file's text. Out: `Config`, or a `ConfigError` that names the line. Unknown keys are
+//! refused. Units are in the keys' names.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::deliver::link::{Link, SettingsError, link_named};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub device: String,
+    pub spool: SpoolConfig,
+    pub watch: WatchConfig,
+    #[serde(default)]
+    pub destination: Vec<toml::Table>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolConfig {
+    pub folder: PathBuf,
+    /// Jobs that may wait at once.
+    #[serde(default = "jobs_max")]
+    pub jobs_max: usize,
+    /// Bytes that they may take.
+    #[serde(default = "mib_max")]
+    pub mib_max: u64,
+    /// The disk keeps this much free.
+    #[serde(default = "free_mib_min")]
+    pub free_mib_min: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchConfig {
+    pub folder: PathBuf,
+    #[serde(default = "settle_ms")]
+    pub settle_ms: u64,
+}
+
+fn jobs_max() -> usize {
+    10_000
+}
+
+fn mib_max() -> u64 {
+    4_096
+}
+
+fn free_mib_min() -> u64 {
+    256
+}
+
+fn settle_ms() -> u64 {
+    2_000
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path} cannot be read: {error}", path = path.display())]
+    Unreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("{path}: {reason}", path = path.display())]
+    Text { path: PathBuf, reason: String },
+    #[error("destination {number} has no {key}")]
+    Missing { number: usize, key: &'static str },
+    #[error("two destinations are called {name:?}")]
+    SameName { name: String },
+    #[error("destination {name:?}: there is no link {link:?}")]
+    Link { name: String, link: String },
+    #[error("destination {name:?}: {error}")]
+    Settings { name: String, error: SettingsError },
+}
+
+/// A destination that is ready to be used.
+pub struct Destination {
+    pub name: String,
+    pub link: Box<dyn Link>,
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Text {
+            path: path.to_owned(),
+            reason: error.to_string().trim_end().to_owned(),
+        })
+    }
+
+    /// The destinations, in the file's order; nothing is opened yet.
+    pub fn destinations(&self) -> Result<Vec<Destination>, ConfigError> {
+        let mut names = BTreeSet::new();
+        let mut made = Vec::new();
+        for (k, table) in self.destination.iter().enumerate() {
+            let destination = make(table.clone(), k + 1, &self.device)?;
+            if !names.insert(destination.name.clone()) {
+                return Err(ConfigError::SameName {
+                    name: destination.name,
+                });
+            }
+            made.push(destination);
+        }
+        Ok(made)
+    }
+}
+
+fn make(mut table: toml::Table, number: usize, device: &str) -> Result<Destination, ConfigError> {
+    let mut take = |key: &'static str| match table.remove(key) {
+        Some(toml::Value::String(text)) => Ok(text),
+        _ => Err(ConfigError::Missing { number, key }),
+    };
+    let (name, link) = (take("name")?, take("link")?);
+    let kind = link_named(&link).ok_or_else(|| ConfigError::Link {
+        name: name.clone(),
+        link,
+    })?;
+    match kind.make(table, device) {
+        Ok(link) => Ok(Destination { name, link }),
+        Err(error) => Err(ConfigError::Settings { name, error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"
+device = "office"
+[spool]
+folder = "spool"
+[watch]
+folder = "in"
+[[destination]]
+name = "files"
+link = "folder"
+folder = "out"
+"#;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leadscan.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    fn refusal(text: &str) -> String {
+        match read(text).and_then(|config| config.destinations()) {
+            Ok(_) => panic!("{text} was taken"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_read() {
+        let config = read(WHOLE).unwrap();
+        assert_eq!(config.watch.settle_ms, 2_000);
+        let destinations = config.destinations().unwrap();
+        assert_eq!(destinations.len(), 1);
+        assert_eq!(destinations[0].name, "files");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let unknown = refusal(&WHOLE.replace("device", "devise"));
+        assert!(
+            unknown.contains("devise") && unknown.contains("line 2"),
+            "{unknown}"
+        );
+        let link = refusal(&WHOLE.replace("\"folder\"\nfolder", "\"pigeon\"\nfolder"));
+        assert_eq!(link, "destination \"files\": there is no link \"pigeon\"");
+        let nameless = refusal(&WHOLE.replace("name = \"files\"\n", ""));
+        assert_eq!(nameless, "destination 1 has no name");
+        let twice = format!(
+            "{WHOLE}\n[[destination]]\nname = \"files\"\nlink = \"folder\"\nfolder = \"b\"\n"
+        );
+        assert_eq!(refusal(&twice), "two destinations are called \"files\"");
+    }
+}

@@ -1,0 +1,108 @@
+//! One accepted page becomes one record.
+//!
+//! In: the page's bytes as they were accepted, the nets. Out: the record's bytes, as they are
+//! delivered, and a line for the log. A page that no picture can be read from, and one that was
+//! refused, have a record too: it says why. A panic of ours is caught here, and is the caller's to
+//! count. Nothing of the page itself is in the line.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::capture::{self, Fault};
+use crate::deliver::encode_native;
+use crate::deliver::spool::Verdict;
+use crate::digitize::{Observer, Options, Stage, digitize};
+use crate::limits;
+use crate::memory;
+use crate::nn::TractNets;
+use crate::page::RawImage;
+use crate::record::{Finding, Record, Severity, Status};
+use crate::units::Seconds;
+
+/// What became of a page.
+pub struct Finished {
+    pub verdict: Verdict,
+    pub record: Vec<u8>,
+    pub line: String,
+}
+
+/// A page on which our own code failed.
+#[derive(Debug, thiserror::Error)]
+#[error("digitizing failed by a fault of our own: {reason}")]
+pub struct Died {
+    pub reason: String,
+}
+
+struct NoClock;
+
+impl Observer for NoClock {
+    fn begins(&mut self, _stage: Stage) {}
+}
+
+/// Digitizes the page in `bytes`.
+pub fn work(bytes: &[u8], nets: &TractNets, options: &Options) -> Result<Finished, Died> {
+    let done = catch_unwind(AssertUnwindSafe(|| match decode(bytes) {
+        Ok(image) => digitize(&image, nets, options, &mut NoClock).map_err(|e| e.to_string()),
+        Err(fault) => Ok(rejection(options, "unreadable", fault.to_string())),
+    }));
+    let record = match done {
+        Ok(Ok(record)) => record,
+        Ok(Err(reason)) => return Err(Died { reason }),
+        Err(panic) => {
+            return Err(Died {
+                reason: told(panic.as_ref()),
+            });
+        }
+    };
+    finished(&record).map_err(|reason| Died { reason })
+}
+
+/// The record of a page that is given up.
+pub fn given_up(options: &Options, reason: String) -> Result<Finished, Died> {
+    finished(&rejection(options, "bug", reason)).map_err(|reason| Died { reason })
+}
+
+fn finished(record: &Record) -> Result<Finished, String> {
+    let codes: Vec<&str> = record.findings.iter().map(|f| f.code.as_str()).collect();
+    let (verdict, word) = match record.status {
+        Status::Ok => (Verdict::Digitized, "ok"),
+        Status::Warning => (Verdict::Digitized, "warning"),
+        Status::Rejected => (Verdict::Rejected, "rejected"),
+    };
+    let layout = record.layout.as_deref().unwrap_or("no layout");
+    Ok(Finished {
+        verdict,
+        record: encode_native(record).map_err(|error| error.to_string())?,
+        line: format!("{word}, {layout} {}", codes.join(" ")),
+    })
+}
+
+fn decode(bytes: &[u8]) -> Result<RawImage, Fault> {
+    let header = capture::header_in(bytes)?;
+    let budget = memory::Budget::of_mib(limits::MEMORY_BUDGET_MIB);
+    let now = memory::resident().map_or(0, |resident| resident.now_bytes);
+    let beside = limits::DIGITIZE_BYTES + limits::DIGITIZE_THREAD_BYTES;
+    let plan = header.plan(budget.room_bytes(now), beside as u64)?;
+    capture::decode_in(bytes, &header, plan)
+}
+
+fn rejection(options: &Options, code: &str, reason: String) -> Record {
+    Record {
+        status: Status::Rejected,
+        findings: vec![Finding::new(Severity::Reject, code, None, reason)],
+        width_px: 0,
+        height_px: 0,
+        layout: None,
+        calibration: None,
+        sample_rate: options.sample_rate,
+        duration: Seconds(0.0),
+        traces: Vec::new(),
+        labels: Vec::new(),
+        line_width: None,
+    }
+}
+
+fn told(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a word".to_owned())
+}

@@ -1,0 +1,131 @@
+//! The service as a process: what it accepted arrives, whatever happens to it in between.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder with a configuration, a folder to watch and one for records.
+fn site() -> TempDir {
+    let site = tempfile::tempdir().unwrap();
+    for folder in ["in", "out"] {
+        std::fs::create_dir(site.path().join(folder)).unwrap();
+    }
+    let path = |name: &str| site.path().join(name).display().to_string();
+    let config = format!(
+        "device = \"bench\"\n[spool]\nfolder = {:?}\nfree_mib_min = 1\n[watch]\nfolder = {:?}\n\
+         settle_ms = 0\n[[destination]]\nname = \"files\"\nlink = \"folder\"\nfolder = {:?}\n",
+        path("spool"),
+        path("in"),
+        path("out")
+    );
+    std::fs::write(site.path().join("leadscan.toml"), config).unwrap();
+    site
+}
+
+fn serve(site: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_leadscan"))
+        .args(["serve", "--config"])
+        .arg(site.join("leadscan.toml"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+    entries
+        .map(|entry| name(entry).into_string().unwrap())
+        .filter(|name| !name.starts_with('.'))
+        .collect()
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Pages that no picture can be read from are quickly done, and have a record as any other.
+fn drop_pages(site: &Path, from: usize, count: usize) {
+    for number in from..from + count {
+        let draft = site.join(format!("in/.{number}"));
+        std::fs::write(&draft, format!("page {number}")).unwrap();
+        std::fs::rename(&draft, site.join(format!("in/{number}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn every_page_has_one_record_though_the_service_is_killed_again_and_again() {
+    const KILLS: usize = 20;
+    const PAGES_A_TIME: usize = 3;
+    let site = site();
+    // The moments are spread over a start and the work after it; the series is always the same.
+    let mut state = 12_345u64;
+    for kill in 0..KILLS {
+        let mut service = serve(site.path());
+        drop_pages(site.path(), kill * PAGES_A_TIME, PAGES_A_TIME);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        std::thread::sleep(Duration::from_millis(100 + (state >> 33) % 900));
+        service.kill().unwrap();
+        service.wait().unwrap();
+    }
+    let mut service = serve(site.path());
+    // The last one shows that this service has begun.
+    drop_pages(site.path(), KILLS * PAGES_A_TIME, 1);
+    let out = site.path().join("out");
+    let count = KILLS * PAGES_A_TIME + 1;
+    wait_for("all records", || names(&out).len() >= count);
+    wait_for("an empty spool", || {
+        names(&site.path().join("spool/jobs")).is_empty()
+    });
+    let terminated = Command::new("kill").arg(service.id().to_string()).status();
+    assert!(terminated.unwrap().success());
+    assert_eq!(service.wait().unwrap().code(), Some(0));
+    assert_eq!(names(&out).len(), count, "one record a page");
+    assert_eq!(names(&site.path().join("in/done")).len(), count);
+}
+
+#[test]
+fn a_page_becomes_a_record() {
+    let site = site();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages/sample/page.jpg");
+    std::fs::copy(page, site.path().join("in/page.jpg")).unwrap();
+    let mut service = serve(site.path());
+    let out = site.path().join("out");
+    wait_for("the record", || names(&out).len() == 1);
+    service.kill().unwrap();
+    service.wait().unwrap();
+    let record = std::fs::read(out.join(names(&out).first().unwrap())).unwrap();
+    let record = leadscan::deliver::decode_native(&record).unwrap();
+    assert_eq!(record.layout.as_deref(), Some("3x4+1R"));
+    assert_eq!(record.traces.len(), 13);
+}
+
+#[test]
+fn a_wrong_configuration_is_no_reason_to_start_again() {
+    let site = site();
+    let path = site.path().join("leadscan.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("settle_ms", "settle_s")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_leadscan"))
+        .args(["serve", "--config"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("settle_s"), "{said}");
+}
