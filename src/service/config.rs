@@ -188,6 +188,17 @@ folder = "out"
     }
 
     #[test]
+    fn the_samples_are_configurations() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("board/samples");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let config = Config::read(&entry.unwrap().path()).unwrap();
+            count += config.destinations().unwrap().len();
+        }
+        assert_eq!(count, 2);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let unknown = refusal(&WHOLE.replace("device", "devise"));
         assert!(
