@@ -2,7 +2,8 @@
 //! leadscan turns a picture of a paper ECG into twelve calibrated signals.
 //!
 //! The modules are the path of a page, in order. What lies between `capture` and `deliver` is the
-//! core: values in, values out, no file, clock, thread or print. `digitize` walks the core once.
+//! core: values in, values out, no file, clock, thread or print. `digitize` walks the core once,
+//! `service` decides what happens when on a device that nobody watches.
 //! Research use only, not a medical device.
 
 pub mod limits;

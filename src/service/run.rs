@@ -55,6 +55,8 @@ pub enum ServeError {
 enum News {
     Digitized(JobId, Result<Finished, Died>),
     Sent(usize, JobId, Result<(), LinkError>),
+    /// There was nothing to send to a destination after all.
+    Unsent(usize),
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -239,10 +241,16 @@ impl<'a> Service<'a> {
     fn digitize(&mut self, job: JobId) -> Result<(), ServeError> {
         let mut page = Vec::new();
         let cause = match self.spool.begin(job)? {
-            Start::Digitize => {
-                self.spool.page(job, &mut page)?;
-                None
-            }
+            Start::Digitize => match self.spool.page(job, &mut page) {
+                Ok(()) => None,
+                // The spool has set it aside: the next start of the job finds it lost.
+                Err(error @ SpoolError::Damaged { .. }) => {
+                    let reason = error.to_string();
+                    self.bring(News::Digitized(job, Err(Died { reason })));
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            },
             Start::Reject(Cause::Attempts { count }) => {
                 Some(format!("the page was given up after {count} attempts"))
             }
@@ -262,7 +270,16 @@ impl<'a> Service<'a> {
 
     fn send(&mut self, destination: usize, job: JobId) -> Result<(), ServeError> {
         let mut bytes = Vec::new();
-        self.spool.record(job, &mut bytes)?;
+        match self.spool.record(job, &mut bytes) {
+            Ok(()) => {}
+            // The spool has set it aside, and it is made again from its page.
+            Err(error @ SpoolError::Damaged { .. }) => {
+                (self.say)(&error.to_string());
+                self.bring(News::Unsent(destination));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
         match Outgoing::new(RecordId::from(job), bytes.into()) {
             Ok(outgoing) => {
                 let given = self.lines[destination].try_send((job, Rc::new(outgoing)));
@@ -270,12 +287,23 @@ impl<'a> Service<'a> {
             }
             Err(error) => {
                 let (fault, reason) = (Failure::Permanent, error.to_string());
-                let refused = News::Sent(destination, job, Err(LinkError { fault, reason }));
-                let told = self.news.try_send(refused);
-                told.expect("there is room for one piece of news a destination and a page");
+                self.bring(News::Sent(
+                    destination,
+                    job,
+                    Err(LinkError { fault, reason }),
+                ));
             }
         }
         Ok(())
+    }
+
+    /// News of something that was over at once.
+    fn bring(&self, news: News) {
+        let brought = self.news.try_send(news);
+        assert!(
+            brought.is_ok(),
+            "there is room for one piece of news a destination and a page"
+        );
     }
 
     fn take_in(&mut self, news: News) -> Result<Event, ServeError> {
@@ -289,6 +317,10 @@ impl<'a> Service<'a> {
                 (self.say)(&format!("{job} {died}"));
                 Ok(Event::Digitized)
             }
+            News::Unsent(destination) => Ok(Event::Sent {
+                destination,
+                outcome: Outcome::Refused,
+            }),
             News::Sent(destination, job, outcome) => {
                 let outcome = self.sent(destination, job, outcome)?;
                 Ok(Event::Sent {

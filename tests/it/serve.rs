@@ -115,6 +115,35 @@ fn a_page_becomes_a_record() {
 }
 
 #[test]
+fn a_record_that_the_disk_damaged_is_made_again() {
+    let site = site();
+    let (out, jobs) = (site.path().join("out"), site.path().join("spool/jobs"));
+    std::fs::remove_dir(&out).unwrap();
+    drop_pages(site.path(), 0, 1);
+    let mut service = serve(site.path());
+    let record = || {
+        names(&jobs)
+            .into_iter()
+            .find(|name| name.ends_with(".record"))
+    };
+    wait_for("a record in the spool", || {
+        jobs.exists() && record().is_some()
+    });
+    let path = jobs.join(record().unwrap());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() - 40;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::create_dir(&out).unwrap();
+    wait_for("the record", || names(&out).len() == 1);
+    service.kill().unwrap();
+    service.wait().unwrap();
+    let bytes = std::fs::read(out.join(names(&out).first().unwrap())).unwrap();
+    assert!(leadscan::deliver::decode_native(&bytes).is_ok());
+    assert_eq!(names(&site.path().join("spool/quarantine")).len(), 1);
+}
+
+#[test]
 fn a_wrong_configuration_is_no_reason_to_start_again() {
     let site = site();
     let path = site.path().join("leadscan.toml");
