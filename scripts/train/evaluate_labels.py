@@ -7,7 +7,8 @@ and mAP50. With --boxes, pictures whose boxes are in that file ({"img/NAME": {"I
 right, bottom], "R_II": ...}}; R_ is a rhythm strip's label), found below the file's folder or in
 DIR: lead names alone. A true box is found if a box of at least --score overlaps it by 0.3 or more
 (intersection over union): `named` if of its class, `seen` whatever its class. Recall is of the true
-boxes, precision of the found ones.
+boxes, precision of the found ones. On printed pages, also how many speeds and gains the strongest
+text tells right and wrong; for every speed alike, print with `--preset scales`.
 """
 
 from __future__ import annotations
@@ -109,6 +110,25 @@ class Tally:
         )
 
 
+def readings(pages: list[tuple[str, Boxes, Boxes]], score: float, first: int) -> str:
+    """Of the pages that print one of three classes from `first` on: what the strongest says."""
+    total = right = wrong = 0
+    for _, found, true in pages:
+        printed = [c for c in true.classes if first <= c < first + 3]
+        if not printed:
+            continue
+        # Boxes come strongest first.
+        read = [
+            c
+            for c, s in zip(found.classes, found.scores, strict=True)
+            if first <= c < first + 3 and s >= score
+        ]
+        total += 1
+        right += read[:1] == printed[:1]
+        wrong += bool(read) and read[0] != printed[0]
+    return f"{right} right, {wrong} wrong of {total} pages that print one"
+
+
 def mean_precision(pages: list[tuple[Boxes, Boxes]]) -> float:
     """mAP50: mean over the classes present of the area under precision against recall."""
     areas = []
@@ -157,6 +177,9 @@ def report(name: str, pages: list[tuple[str, Boxes, Boxes]], args: argparse.Name
     for total, (group, _, _) in zip(totals, groups, strict=True):
         print(f"{group.upper():28s} {total.line()}\n{total.faults()}")
     if not args.boxes:
+        for score in sorted({args.score, 0.4}):
+            for what, name in (("speed", "25mm/s"), ("gain", "10mm/mV")):
+                print(f"{what} at {score}: {readings(pages, score, CLASSES.index(name))}")
         print(f"mAP50 {mean_precision([(f, t) for _, f, t in pages]):.4f}")
 
 

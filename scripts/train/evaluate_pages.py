@@ -12,10 +12,9 @@ TRUTH_DIR holds ID.json and ID.npz of pageprint, OUT_DIR holds ID.csv and ID.jso
            trace's place if the trace's middle (half its length, its median height) is inside it;
            of several, the nearest
   box      printed traces of which at least 99 % of the drawn path is inside the box reported at
-           their place: `row` is the box in ID.json, a row's pitch high; `crop` is that box about
-           its middle at the height that the net sees, as src/digitize.rs takes it: 1.3 pitches,
-           40 to 60 mm. ID.json does not hold the crop itself, which may have been moved and made
-           higher where the line left it: `crop` is the pessimist's figure
+           their place: the crop that the net saw, 1.5 mm longer than the trace on either side
+  begin    printed traces that begin, and end, within 0.6 mm of where the trace reported at their
+  end      place does
   layout   right, wrong or refused. Pages with leads beyond the twelve are no layout of ours: right
            is to refuse them
 """
@@ -35,8 +34,9 @@ import numpy as np
 
 RATE_HZ = 500.0
 SHIFT_S_MAX = 0.2
-CROP_ROWS, CROP_MM = 1.3, (40.0, 60.0)
 INSIDE_MIN = 0.99
+# A reported box reaches so far beyond the trace's ends (AROUND in src/digitize.rs).
+AROUND_MM, END_OFF_MAX_MM = 1.5, 0.6
 LEADS = "I II III aVR aVL aVF V1 V2 V3 V4 V5 V6".split()
 
 
@@ -51,12 +51,13 @@ class Score:
     layout_found: str
     reasons: str
     db: float
-    traces: int
-    panels: int
-    named: int
-    named_panels: int
-    in_row: int
-    in_crop: int
+    traces: int = 0
+    panels: int = 0
+    named: int = 0
+    named_panels: int = 0
+    in_box: int = 0
+    begun: int = 0
+    ended: int = 0
 
     @property
     def delivered(self) -> bool:
@@ -123,13 +124,6 @@ def decibel(truth: dict, values: dict[str, np.ndarray], path: pathlib.Path) -> f
     return 10 * math.log10(power / max(left, 1e-12)) if power > 0 and len(time) else 0.0
 
 
-def stretched(corners: np.ndarray, mm: float) -> np.ndarray:
-    """The box at the crop's height; `mm` is its own."""
-    factor = float(np.clip(CROP_ROWS * mm, *CROP_MM)) / mm
-    middle = (corners + corners[[3, 2, 1, 0]]) / 2
-    return middle + (corners - middle) * factor
-
-
 def share_inside(corners: np.ndarray, path: np.ndarray) -> float:
     polygon = corners.astype(np.float32)
     inside = [cv2.pointPolygonTest(polygon, (float(x), float(y)), False) >= 0 for x, y in path]
@@ -160,7 +154,7 @@ def at_place(
 def count(score: Score, truth: dict, values: dict[str, np.ndarray], report: dict) -> None:
     """Adds the traces' counts to a page's score."""
     found = boxes(report, truth)
-    px_per_mm = ((report.get("calibration") or {}).get("px_per_mm_y") or {}).get("value")
+    px_per_mm = ((report.get("calibration") or {}).get("px_per_mm_x") or {}).get("value")
     for segment in truth["segments"]:
         path = values[f"px_{segment['key']}"]
         path = path[np.isfinite(path).all(1)]
@@ -174,9 +168,20 @@ def count(score: Score, truth: dict, values: dict[str, np.ndarray], report: dict
         lead, _, corners = box
         score.named += lead == segment["lead"]
         score.named_panels += segment["role"] == "grid" and lead == segment["lead"]
-        score.in_row += share_inside(corners, path) >= INSIDE_MIN
-        mm = float(np.linalg.norm(corners[3] - corners[0])) / (px_per_mm or truth["px_per_mm"])
-        score.in_crop += share_inside(stretched(corners, max(mm, 1.0)), path) >= INSIDE_MIN
+        score.in_box += share_inside(corners, path) >= INSIDE_MIN
+        begun, ended = ends_off(corners, path, px_per_mm or truth["px_per_mm"])
+        score.begun += abs(begun) <= END_OFF_MAX_MM
+        score.ended += abs(ended) <= END_OFF_MAX_MM
+
+
+def ends_off(corners: np.ndarray, path: np.ndarray, px_per_mm: float) -> tuple[float, float]:
+    """Millimetres by which the reported trace begins before, and ends behind, the printed one."""
+    left, right = corners[[0, 3]].mean(0), corners[[1, 2]].mean(0)
+    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
+    if (path[-1] - path[0]) @ along < 0:
+        path = path[::-1]
+    begun = float((path[0] - left) @ along) / px_per_mm - AROUND_MM
+    return begun, float((right - path[-1]) @ along) / px_per_mm - AROUND_MM
 
 
 def layouts_of(truth: dict) -> set[str]:
@@ -208,9 +213,8 @@ def score_page(path: pathlib.Path, out: pathlib.Path) -> Score:
     reasons = " ".join(dict.fromkeys(f["code"] for f in grave))
     db = decibel(truth, values, out / f"{path.stem}.csv") if delivered else 0.0
     layout = judge(truth, report, delivered)
-    score = Score(
-        path.stem, truth, status, layout, report.get("layout") or "-", reasons, db, 0, 0, 0, 0, 0, 0
-    )
+    found = report.get("layout") or "-"
+    score = Score(path.stem, truth, status, layout, found, reasons, db)
     count(score, truth, values, report if delivered else {})
     return score
 
@@ -294,7 +298,7 @@ def faults(t: dict) -> dict[str, str]:
 
 HEAD = (
     f"{'':34s} {'pages':>5s} {'refus.':>6s} {'dB':>6s} {'dB del.':>7s} {'names%':>6s} "
-    f"{'crop%':>6s} {'row%':>6s} {'layout%':>7s}"
+    f"{'box%':>6s} {'begin%':>6s} {'end%':>6s} {'layout%':>7s}"
 )
 
 
@@ -306,8 +310,9 @@ def line(name: str, scores: list[Score]) -> str:
     right = sum(s.layout == "right" for s in scores)
     shares = [
         100 * sum(s.named_panels for s in scores) / panels,
-        100 * sum(s.in_crop for s in scores) / traces,
-        100 * sum(s.in_row for s in scores) / traces,
+        100 * sum(s.in_box for s in scores) / traces,
+        100 * sum(s.begun for s in scores) / traces,
+        100 * sum(s.ended for s in scores) / traces,
     ]
     return (
         f"{name:34s} {len(scores):5d} {len(scores) - len(delivered):6d} "
@@ -361,7 +366,7 @@ def main() -> None:
     for s in sorted(scores, key=lambda s: (s.db, s.name))[: args.worst]:
         print(
             f"  {s.name} {s.db:6.2f} dB {s.status}, {s.truth['layout']} as {s.layout_found}, "
-            f"names {s.named}/{s.traces}, crops {s.in_crop}/{s.traces}: {s.reasons or '-'}"
+            f"names {s.named}/{s.traces}, boxes {s.in_box}/{s.traces}: {s.reasons or '-'}"
         )
 
 
