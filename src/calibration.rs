@@ -108,15 +108,15 @@ pub enum PaperScale {
 const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
 const USUAL_GAIN_MM_MV: f32 = 10.0;
 const USUAL_SPEED: MmPerSecond = MmPerSecond(25.0);
-/// Calibration pulses last 0.2 s on nearly all machines; their boxes are this much narrower at
-/// most, and wider by this factor.
+/// Calibration pulses last 0.2 s on nearly all machines.
 const PULSE_S: f32 = 0.2;
+/// A pulse's box is this much narrower than the pulse at most, and wider by this factor.
 const PULSE_SLACK_MM: f32 = 0.8;
 const PULSE_WIDER_MAX: f32 = 1.6;
 /// A pulse is this much higher or lower than its gain at most.
 const PULSE_OFF: f32 = 0.2;
-/// Texts weaker than this are not believed: of 80 printed pages of every speed the net reads 90 %
-/// right and 3 % wrong at 0.25, 82 % right and none wrong at 0.4.
+/// Texts weaker than this are not believed: of 79 printed pages of every speed the net reads 94 %
+/// right and 4 % wrong at 0.25, 84 % right and none wrong at 0.4 (`evaluate_labels.py`).
 const TEXT_SCORE_MIN: f32 = 0.3;
 /// The same for 12.5 and 50 mm/s where no pulse is as wide: real and printed pages at 25 mm/s have
 /// been called 50 at 0.5, most of the others are surer.

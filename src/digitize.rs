@@ -232,10 +232,9 @@ fn name_strips(record: &mut Record, layout: &Layout, rate: Hertz) {
         .iter()
         .filter(|row| row.kind == RowKind::Unnamed);
     let first = record.traces.len() - unnamed.count();
-    let mut unlabelled = record.traces.split_off(first);
+    let unlabelled = record.traces.split_off(first);
     let renamed = naming::name_strips(&mut record.traces, rate);
-    record.traces.append(&mut unlabelled);
-    let named = naming::name_unlabelled(&mut record.traces, first, rate);
+    let named = naming::add_unlabelled(&mut record.traces, unlabelled, rate);
     record.findings.extend(renamed.into_iter().chain(named));
     let strips = record.traces.iter().filter(|t| t.role == Role::Rhythm);
     record.layout = Some(layout.name(strips.count()));

@@ -109,6 +109,23 @@ impl Finding {
 }
 
 impl Record {
+    /// The record of a page of which nothing is known but why.
+    pub fn without_page(sample_rate: Hertz, finding: Finding) -> Self {
+        Self {
+            status: Status::Rejected,
+            findings: vec![finding],
+            width_px: 0,
+            height_px: 0,
+            layout: None,
+            calibration: None,
+            sample_rate,
+            duration: Seconds(0.0),
+            traces: Vec::new(),
+            labels: Vec::new(),
+            line_width: None,
+        }
+    }
+
     /// What the findings allow a reader to do with the record.
     pub fn status_of(findings: &[Finding]) -> Status {
         match findings.iter().map(|finding| finding.severity).max() {

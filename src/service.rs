@@ -11,7 +11,7 @@
 mod clock;
 pub mod config;
 pub mod run;
-mod work;
+pub mod work;
 
 use crate::deliver::link::Backoff;
 use crate::deliver::spool::JobId;

@@ -19,7 +19,7 @@ use crate::memory::{self, Budget, Counting};
 use crate::nn::{MacsDone, TractNets};
 use crate::page::RawImage;
 use crate::record::{Finding, Record, Severity, Status};
-use crate::units::Seconds;
+use crate::service::work::panic_text;
 
 /// Whether pages that are finished are done again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,7 +322,8 @@ impl Desk<'_> {
             }
         };
         account.error = Some(reason.clone());
-        let record = self.empty_record(Finding::new(Severity::Reject, code, None, reason));
+        let finding = Finding::new(Severity::Reject, code, None, reason);
+        let record = Record::without_page(self.options.sample_rate, finding);
         let mut files = Vec::new();
         if let Some(id) = id.as_deref().filter(|_| path.is_file()) {
             let delivery = Delivery {
@@ -348,29 +349,6 @@ impl Desk<'_> {
             files,
         }
     }
-
-    fn empty_record(&self, finding: Finding) -> Record {
-        Record {
-            status: Status::Rejected,
-            findings: vec![finding],
-            width_px: 0,
-            height_px: 0,
-            layout: None,
-            calibration: None,
-            sample_rate: self.options.sample_rate,
-            duration: Seconds(0.0),
-            traces: Vec::new(),
-            labels: Vec::new(),
-            line_width: None,
-        }
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic")
-        .to_owned()
 }
 
 #[cfg(test)]

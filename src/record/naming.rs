@@ -1,9 +1,10 @@
 //! Whether a rhythm strip is the lead that its label says.
 //!
 //! In: the traces of one page. Out: the same traces, a strip renamed where it shows another panel
-//! than its own, or named where it had no label, and the `Finding` that says so. A panel's name stands firm, its place in the
-//! layout tells it; a strip's hangs on one small label, and `V1` and `V4` are alike. `II` and `aVF`
-//! are not, though their signals often are: there, the strip itself may be misread.
+//! than its own, or named where it had no label, and the `Finding` that says so. A panel's name
+//! stands firm, its place in the layout tells it; a strip's hangs on one small label, and `V1` and
+//! `V4` are alike. `II` and `aVF` are not, though their signals often are: there, the strip itself
+//! may be misread.
 
 use super::checks::{RHYTHM_CORRELATION_MIN, correlation};
 use super::{Finding, Role, Severity, TraceRecord};
@@ -42,11 +43,15 @@ pub fn name_strips(traces: &mut [TraceRecord], rate: Hertz) -> Vec<Finding> {
     findings
 }
 
-/// Names the strips from `first` on, which have no label, after the panels that they show; one that
+/// Adds the strips without a label to `traces`, named after the panels that they show; one that
 /// shows none is left out.
-pub fn name_unlabelled(traces: &mut Vec<TraceRecord>, first: usize, rate: Hertz) -> Vec<Finding> {
+pub fn add_unlabelled(
+    traces: &mut Vec<TraceRecord>,
+    unlabelled: Vec<TraceRecord>,
+    rate: Hertz,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for strip in traces.split_off(first) {
+    for strip in unlabelled {
         let k = traces.len();
         traces.push(strip);
         let finding = if let Some(lead) = best_shown(traces, k, rate, |_| true) {
@@ -166,8 +171,8 @@ mod tests {
     fn a_strip_without_a_name_is_named_after_its_panel_or_left_out() {
         let mut traces = page(Lead::I);
         let odd = trace(Lead::I, Role::Rhythm, 0.0, |t| beat(t * 1.7, 1.0, 0.2));
-        traces.push(odd);
-        let findings = name_unlabelled(&mut traces, 2, RATE);
+        let unlabelled = vec![traces.remove(2), odd];
+        let findings = add_unlabelled(&mut traces, unlabelled, RATE);
         assert_eq!(traces.len(), 3);
         assert_eq!(traces[2].lead, Lead::V1);
         let codes: Vec<&str> = findings.iter().map(|f| f.code.as_str()).collect();

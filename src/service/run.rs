@@ -36,7 +36,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Deliveries that may still be under way when the service ends: they are in the spool.
 const END: Duration = Duration::from_millis(500);
 const PERMANENT_ERRORS_MAX: u32 = 3;
-const SENT_KNOWN_MAX: usize = 10_000;
 /// Every how many looks the spool clears up what it could not before.
 const CATCH_UP_LOOKS: u64 = 20;
 
@@ -259,7 +258,7 @@ impl<'a> Service<'a> {
         let (nets, options, news) = (self.nets.clone(), self.options.clone(), self.news.clone());
         tokio::task::spawn_blocking(move || {
             let done = match cause {
-                None => work::work(&page, &nets, &options),
+                None => work::work(page, &nets, &options),
                 Some(reason) => work::given_up(&options, reason),
             };
             // Nobody listens any more where the service has ended.
@@ -358,7 +357,7 @@ fn settings(config: &Config, destinations: Vec<String>) -> Settings {
         bytes_max: config.spool.mib_max << 20,
         free_bytes_min: config.spool.free_mib_min << 20,
         pages_kept_max: 0,
-        sent_max: SENT_KNOWN_MAX,
+        sent_max: limits::SPOOL_SENT_MAX,
         refusals_max: PERMANENT_ERRORS_MAX,
         destinations,
     }

@@ -16,7 +16,6 @@ use crate::memory;
 use crate::nn::TractNets;
 use crate::page::RawImage;
 use crate::record::{Finding, Record, Severity, Status};
-use crate::units::Seconds;
 
 /// What became of a page.
 pub struct Finished {
@@ -38,8 +37,8 @@ impl Observer for NoClock {
     fn begins(&mut self, _stage: Stage) {}
 }
 
-/// Digitizes the page in `bytes`.
-pub fn work(bytes: &[u8], nets: &TractNets, options: &Options) -> Result<Finished, Died> {
+/// Digitizes the page in `bytes`, which are let go of once they are a picture.
+pub fn work(bytes: Vec<u8>, nets: &TractNets, options: &Options) -> Result<Finished, Died> {
     let done = catch_unwind(AssertUnwindSafe(|| match decode(bytes) {
         Ok(image) => digitize(&image, nets, options, &mut NoClock).map_err(|e| e.to_string()),
         Err(fault) => Ok(rejection(options, "unreadable", fault.to_string())),
@@ -49,7 +48,7 @@ pub fn work(bytes: &[u8], nets: &TractNets, options: &Options) -> Result<Finishe
         Ok(Err(reason)) => return Err(Died { reason }),
         Err(panic) => {
             return Err(Died {
-                reason: told(panic.as_ref()),
+                reason: panic_text(panic.as_ref()),
             });
         }
     };
@@ -76,33 +75,24 @@ fn finished(record: &Record) -> Result<Finished, String> {
     })
 }
 
-fn decode(bytes: &[u8]) -> Result<RawImage, Fault> {
-    let header = capture::header_in(bytes)?;
+fn decode(bytes: Vec<u8>) -> Result<RawImage, Fault> {
+    let header = capture::header_in(&bytes)?;
     let budget = memory::Budget::of_mib(limits::MEMORY_BUDGET_MIB);
     let now = memory::resident().map_or(0, |resident| resident.now_bytes);
     let beside = limits::DIGITIZE_BYTES + limits::DIGITIZE_THREAD_BYTES;
     let plan = header.plan(budget.room_bytes(now), beside as u64)?;
-    capture::decode_in(bytes, &header, plan)
+    capture::decode_in(&bytes, &header, plan)
 }
 
 fn rejection(options: &Options, code: &str, reason: String) -> Record {
-    Record {
-        status: Status::Rejected,
-        findings: vec![Finding::new(Severity::Reject, code, None, reason)],
-        width_px: 0,
-        height_px: 0,
-        layout: None,
-        calibration: None,
-        sample_rate: options.sample_rate,
-        duration: Seconds(0.0),
-        traces: Vec::new(),
-        labels: Vec::new(),
-        line_width: None,
-    }
+    let finding = Finding::new(Severity::Reject, code, None, reason);
+    Record::without_page(options.sample_rate, finding)
 }
 
-fn told(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a word".to_owned())
+/// What a panic that was caught had to say.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic")
+        .to_owned()
 }
