@@ -13,6 +13,7 @@ mod jpeg;
 mod kind;
 mod png;
 mod rows;
+pub mod source;
 mod tiff;
 mod turn;
 pub mod watched;
@@ -30,6 +31,8 @@ use crate::page::{ImageError, RawImage};
 pub use find::{PageFile, find};
 pub use kind::Kind;
 pub use turn::Orientation;
+
+use source::SourceKind;
 
 /// A file that no page can be read from, and why.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -106,6 +109,14 @@ impl Fault {
 
 /// What bytes without a file are called in a reason.
 const UNNAMED: &str = "page";
+
+/// All sources that capture when asked, in reading order.
+pub static SOURCES: [SourceKind; 0] = [];
+
+/// The sort of source of that name.
+pub fn source_named(name: &str) -> Option<&'static SourceKind> {
+    SOURCES.iter().find(|kind| kind.name == name)
+}
 
 /// How much smaller than stored a page is decoded.
 pub const REDUCTIONS: [usize; 4] = [1, 2, 4, 8];

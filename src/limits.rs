@@ -69,5 +69,7 @@ pub const LINK_STANDSTILL_MS_MAX: u64 = 60_000;
 pub const LINK_FOLDER_MS_MAX: u64 = 60_000;
 /// Without a byte from a device for this long, a receiver ends the connection.
 pub const LINK_IDLE_MS_MAX: u64 = 600_000;
+/// A source on its thread looks this often whether it is to give up.
+pub const CAPTURE_STEP_MS_MAX: u64 = 200;
 /// Ends of jobs that wait to be taken in by the service.
 pub const SERVICE_NEWS_MAX: usize = 16;

@@ -6,9 +6,18 @@
 //! [spool]
 //! folder = "/var/lib/leadscan"       # must be on a disk that keeps what it was told to
 //!
-//! [watch]
-//! folder = "/srv/pages"              # pages are taken from here
+//! [watch]                            # pages are taken from a folder
+//! folder = "/srv/pages"
 //! settle_ms = 2000                   # once their size and date have stood still for so long
+//!
+//! [[source]]                         # and captured, when the button is pressed
+//! name = "bed"
+//! source = "camera"                  # and that source's own keys
+//!
+//! [panel]                            # button and light: src/front.rs
+//!
+//! [web]                              # health and metrics
+//! listen = "127.0.0.1:8080"
 //!
 //! [[destination]]
 //! name = "monitor"                   # stands in the spool: a name keeps its queue
@@ -21,10 +30,13 @@
 //! refused. Units are in the keys' names.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::capture::source::{self, Source};
+use crate::capture::source_named;
 use crate::deliver::link::{Link, SettingsError, link_named};
 
 /// Everything that can be set.
@@ -33,7 +45,12 @@ use crate::deliver::link::{Link, SettingsError, link_named};
 pub struct Config {
     pub device: String,
     pub spool: SpoolConfig,
-    pub watch: WatchConfig,
+    pub watch: Option<WatchConfig>,
+    #[serde(default)]
+    pub source: Vec<toml::Table>,
+    /// The front panel's settings.
+    pub panel: Option<toml::Table>,
+    pub web: Option<WebConfig>,
     #[serde(default)]
     pub destination: Vec<toml::Table>,
 }
@@ -59,6 +76,14 @@ pub struct WatchConfig {
     pub folder: PathBuf,
     #[serde(default = "settle_ms")]
     pub settle_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebConfig {
+    pub listen: SocketAddr,
+    /// Whoever asks from elsewhere than this machine must know what stands in this file.
+    pub token_file: Option<PathBuf>,
 }
 
 fn jobs_max() -> usize {
@@ -87,10 +112,23 @@ pub enum ConfigError {
     },
     #[error("{path}: {reason}", path = path.display())]
     Text { path: PathBuf, reason: String },
-    #[error("destination {number} has no {key}")]
-    Missing { number: usize, key: &'static str },
-    #[error("two destinations are called {name:?}")]
-    SameName { name: String },
+    #[error("{table} {number} has no {key}")]
+    Missing {
+        table: &'static str,
+        number: usize,
+        key: &'static str,
+    },
+    #[error("two {table}s are called {name:?}")]
+    SameName { table: &'static str, name: String },
+    #[error("no pages can come: add [watch] with a folder, or a [[source]]")]
+    NoPages,
+    #[error("source {name:?}: there is no source {source_kind:?}")]
+    Source { name: String, source_kind: String },
+    #[error("source {name:?}: {error}")]
+    SourceSettings {
+        name: String,
+        error: source::SettingsError,
+    },
     #[error("destination {name:?}: there is no link {link:?}")]
     Link { name: String, link: String },
     #[error("destination {name:?}: {error}")]
@@ -103,49 +141,79 @@ pub struct Destination {
     pub link: Box<dyn Link>,
 }
 
+/// A source that is ready to be used.
+pub struct NamedSource {
+    pub name: String,
+    pub source: Box<dyn Source>,
+}
+
 impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
             path: path.to_owned(),
             error,
         })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Text {
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Text {
             path: path.to_owned(),
             reason: error.to_string().trim_end().to_owned(),
-        })
+        })?;
+        if config.watch.is_none() && config.source.is_empty() {
+            return Err(ConfigError::NoPages);
+        }
+        Ok(config)
     }
 
     /// The destinations, in the file's order; nothing is opened yet.
     pub fn destinations(&self) -> Result<Vec<Destination>, ConfigError> {
-        let mut names = BTreeSet::new();
-        let mut made = Vec::new();
-        for (k, table) in self.destination.iter().enumerate() {
-            let destination = make(table.clone(), k + 1, &self.device)?;
-            if !names.insert(destination.name.clone()) {
-                return Err(ConfigError::SameName {
-                    name: destination.name,
-                });
+        let make = |name: String, link: String, table| {
+            let Some(kind) = link_named(&link) else {
+                return Err(ConfigError::Link { name, link });
+            };
+            match kind.make(table, &self.device) {
+                Ok(link) => Ok(Destination { name, link }),
+                Err(error) => Err(ConfigError::Settings { name, error }),
             }
-            made.push(destination);
-        }
-        Ok(made)
+        };
+        each("destination", "link", &self.destination, make)
+    }
+
+    /// The sources, in the file's order; nothing is opened yet.
+    pub fn sources(&self) -> Result<Vec<NamedSource>, ConfigError> {
+        let make = |name: String, source_kind: String, table| {
+            let Some(kind) = source_named(&source_kind) else {
+                return Err(ConfigError::Source { name, source_kind });
+            };
+            match kind.make(table) {
+                Ok(source) => Ok(NamedSource { name, source }),
+                Err(error) => Err(ConfigError::SourceSettings { name, error }),
+            }
+        };
+        each("source", "source", &self.source, make)
     }
 }
 
-fn make(mut table: toml::Table, number: usize, device: &str) -> Result<Destination, ConfigError> {
-    let mut take = |key: &'static str| match table.remove(key) {
-        Some(toml::Value::String(text)) => Ok(text),
-        _ => Err(ConfigError::Missing { number, key }),
-    };
-    let (name, link) = (take("name")?, take("link")?);
-    let kind = link_named(&link).ok_or_else(|| ConfigError::Link {
-        name: name.clone(),
-        link,
-    })?;
-    match kind.make(table, device) {
-        Ok(link) => Ok(Destination { name, link }),
-        Err(error) => Err(ConfigError::Settings { name, error }),
+/// Makes something of each of the tables, which have names of their own and say what they are.
+fn each<T>(
+    table: &'static str,
+    kind: &'static str,
+    tables: &[toml::Table],
+    make: impl Fn(String, String, toml::Table) -> Result<T, ConfigError>,
+) -> Result<Vec<T>, ConfigError> {
+    let mut names = BTreeSet::new();
+    let mut made = Vec::new();
+    for (k, given) in tables.iter().enumerate() {
+        let (mut given, number) = (given.clone(), k + 1);
+        let mut take = |key| match given.remove(key) {
+            Some(toml::Value::String(text)) => Ok(text),
+            _ => Err(ConfigError::Missing { table, number, key }),
+        };
+        let (name, kind) = (take("name")?, take(kind)?);
+        if !names.insert(name.clone()) {
+            return Err(ConfigError::SameName { table, name });
+        }
+        made.push(make(name, kind, given)?);
     }
+    Ok(made)
 }
 
 #[cfg(test)]
@@ -172,7 +240,7 @@ folder = "out"
     }
 
     fn refusal(text: &str) -> String {
-        match read(text).and_then(|config| config.destinations()) {
+        match read(text).and_then(|config| Ok((config.sources()?, config.destinations()?))) {
             Ok(_) => panic!("{text} was taken"),
             Err(error) => error.to_string(),
         }
@@ -181,7 +249,7 @@ folder = "out"
     #[test]
     fn a_configuration_is_read() {
         let config = read(WHOLE).unwrap();
-        assert_eq!(config.watch.settle_ms, 2_000);
+        assert_eq!(config.watch.as_ref().unwrap().settle_ms, 2_000);
         let destinations = config.destinations().unwrap();
         assert_eq!(destinations.len(), 1);
         assert_eq!(destinations[0].name, "files");
@@ -212,6 +280,13 @@ folder = "out"
         let twice = format!(
             "{WHOLE}\n[[destination]]\nname = \"files\"\nlink = \"folder\"\nfolder = \"b\"\n"
         );
+        let none = refusal("device = \"a\"\n[spool]\nfolder = \"s\"\n");
+        assert!(none.contains("[watch]"), "{none}");
+        let source = refusal(&WHOLE.replace(
+            "[[dest",
+            "[[source]]\nname = \"bed\"\nsource = \"eye\"\n[[dest",
+        ));
+        assert_eq!(source, "source \"bed\": there is no source \"eye\"");
         assert_eq!(refusal(&twice), "two destinations are called \"files\"");
     }
 }

@@ -75,7 +75,7 @@ pub fn serve(config: &Config, nets: TractNets, say: impl Fn(&str)) -> Result<(),
 
 struct Service<'a> {
     spool: Spool<RealDisk>,
-    watched: Watched,
+    watched: Option<Watched>,
     names: Vec<String>,
     lines: Vec<mpsc::Sender<(JobId, Rc<Outgoing>)>>,
     news: mpsc::Sender<News>,
@@ -107,7 +107,10 @@ impl<'a> Service<'a> {
             .collect();
         Ok(Self {
             spool,
-            watched: Watched::new(config.watch.folder.clone(), config.watch.settle_ms),
+            watched: config
+                .watch
+                .as_ref()
+                .map(|watch| Watched::new(watch.folder.clone(), watch.settle_ms)),
             state: State::new(names.len()),
             names,
             lines,
@@ -173,7 +176,11 @@ impl<'a> Service<'a> {
             self.spool.catch_up()?;
         }
         self.looks += 1;
-        match self.watched.look(self.now_ms()) {
+        let now_ms = self.now_ms();
+        let Some(watched) = &mut self.watched else {
+            return Ok(Event::Looked);
+        };
+        match watched.look(now_ms) {
             Ok(found) => {
                 for path in found {
                     if let Err(trouble) = self.accept(&path) {
@@ -210,7 +217,10 @@ impl<'a> Service<'a> {
     }
 
     fn put_away(&mut self, path: &Path, fate: Fate) -> Result<(), String> {
-        let moved = self.watched.put_away(path, fate);
+        let Some(watched) = &mut self.watched else {
+            return Ok(());
+        };
+        let moved = watched.put_away(path, fate);
         moved.map(|_: PathBuf| ()).map_err(|error| told(&error))
     }
 
