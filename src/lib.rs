@@ -29,5 +29,7 @@ pub mod nn;
 
 pub mod memory;
 
+pub mod front;
+
 pub mod service;
 pub mod cli;

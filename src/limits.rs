@@ -73,3 +73,16 @@ pub const LINK_IDLE_MS_MAX: u64 = 600_000;
 pub const CAPTURE_STEP_MS_MAX: u64 = 200;
 /// Ends of jobs that wait to be taken in by the service.
 pub const SERVICE_NEWS_MAX: usize = 16;
+/// The front panel's thread looks this often for what it is to show.
+pub const PANEL_STEP_MS: u64 = 20;
+/// What the panel is told to show and has not taken up; edges that are taken in at once.
+pub const PANEL_COMMANDS_MAX: usize = 16;
+pub const PANEL_EDGES_MAX: usize = 64;
+/// For so long a button's contacts may bounce, least and most.
+pub const PANEL_DEBOUNCE_MS: [u64; 2] = [5, 200];
+/// Names of lines in a message about one that is absent.
+pub const PANEL_NAMES_MAX: usize = 64;
+/// Until lines that failed are opened again, at first and at most.
+pub const PANEL_REOPEN_MS: [u64; 2] = [1_000, 60_000];
+/// The panel's thread is waited for at its end for no longer.
+pub const PANEL_END_MS_MAX: u64 = 1_000;

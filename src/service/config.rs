@@ -14,7 +14,7 @@
 //! name = "bed"
 //! source = "camera"                  # and that source's own keys
 //!
-//! [panel]                            # button and light: src/front.rs
+//! [panel]                            # button and light: src/front/settings.rs
 //!
 //! [web]                              # health and metrics
 //! listen = "127.0.0.1:8080"
@@ -38,6 +38,7 @@ use serde::Deserialize;
 use crate::capture::source::{self, Source};
 use crate::capture::source_named;
 use crate::deliver::link::{Link, SettingsError, link_named};
+use crate::front::{self, PanelError};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -122,6 +123,8 @@ pub enum ConfigError {
     SameName { table: &'static str, name: String },
     #[error("no pages can come: add [watch] with a folder, or a [[source]]")]
     NoPages,
+    #[error("panel: {error}")]
+    Panel { error: PanelError },
     #[error("source {name:?}: there is no source {source_kind:?}")]
     Source { name: String, source_kind: String },
     #[error("source {name:?}: {error}")]
@@ -159,6 +162,9 @@ impl Config {
         })?;
         if config.watch.is_none() && config.source.is_empty() {
             return Err(ConfigError::NoPages);
+        }
+        if let Some(panel) = &config.panel {
+            front::check_settings(panel).map_err(|error| ConfigError::Panel { error })?;
         }
         Ok(config)
     }
@@ -287,6 +293,12 @@ folder = "out"
             "[[source]]\nname = \"bed\"\nsource = \"eye\"\n[[dest",
         ));
         assert_eq!(source, "source \"bed\": there is no source \"eye\"");
+        let panel = "[panel]\nbackend = \"gpiocdev\"\nbuton_line = \"GPIO17\"\n[[dest";
+        let panel = refusal(&WHOLE.replace("[[dest", panel));
+        assert!(
+            panel.starts_with("panel: ") && panel.contains("buton_line"),
+            "{panel}"
+        );
         assert_eq!(refusal(&twice), "two destinations are called \"files\"");
     }
 }
