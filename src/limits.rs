@@ -67,6 +67,18 @@ pub const LINK_CONNECT_MS_MAX: u64 = 10_000;
 pub const LINK_WRITE_MS_MAX: u64 = 30_000;
 pub const LINK_STANDSTILL_MS_MAX: u64 = 60_000;
 pub const LINK_FOLDER_MS_MAX: u64 = 60_000;
+/// Until a server or broker answers beside the time that a record's bytes take: usual, and longest.
+pub const LINK_ANSWER_MS: u64 = 60_000;
+pub const LINK_ANSWER_MS_MAX: u64 = 600_000;
+/// A network that carries fewer bytes of a record than this is taken for broken.
+pub const LINK_BYTES_PER_SECOND_MIN: u64 = 4_000;
+/// Bytes and lines of the head of an HTTP answer.
+pub const LINK_HEAD_BYTES_MAX: usize = 16 << 10;
+pub const LINK_HEAD_LINES_MAX: usize = 64;
+/// Bytes of a token or a password.
+pub const LINK_SECRET_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a URL.
+pub const LINK_URL_BYTES_MAX: usize = 1_000;
 /// Without a byte from a device for this long, a receiver ends the connection.
 pub const LINK_IDLE_MS_MAX: u64 = 600_000;
 /// A source on its thread looks this often whether it is to give up.

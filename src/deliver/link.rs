@@ -6,16 +6,23 @@
 //! lose, flip and double bytes; what they say is in `wire.rs`, the bytes around it in `frame.rs`, the
 //! order of it in `sender.rs`. `folder` writes files. Every wait has a bound: a link that gets
 //! nowhere says `Temporary`, and who calls it waits for `Backoff::deliveries` before the next try.
-//! The links run on one thread, in a tokio runtime with time and input.
+//! `https` speaks to servers of others. The links run on one thread, in a tokio runtime
+//! with time and input.
 
+#[cfg(feature = "https")]
+mod answer;
 mod backoff;
 #[cfg(test)]
 mod channel;
 mod folder;
 mod frame;
 mod framed;
+#[cfg(feature = "https")]
+mod https;
 mod loopback;
 mod receiver;
+#[cfg(feature = "https")]
+mod secret;
 mod sender;
 mod serial;
 mod serve;
@@ -113,7 +120,7 @@ impl LinkKind {
 }
 
 /// All links, in reading order.
-pub static LINKS: [LinkKind; 4] = [
+pub static LINKS: &[LinkKind] = &[
     LinkKind {
         name: "loopback",
         make: |table, device| Ok(Box::new(loopback::Loopback::new(read(table)?, device))),
@@ -125,6 +132,11 @@ pub static LINKS: [LinkKind; 4] = [
     LinkKind {
         name: "tcp",
         make: |table, device| Ok(Box::new(tcp::new(read(table)?, device)?)),
+    },
+    #[cfg(feature = "https")]
+    LinkKind {
+        name: "https",
+        make: |table, device| Ok(Box::new(https::new(read(table)?, device)?)),
     },
     LinkKind {
         name: "folder",

@@ -1,8 +1,12 @@
 //! Links as the service and an integrator meet them: whatever the line does, every record arrives
 //! once and equal. Serial lines are pairs of pseudo-terminals (socat), with a proxy between them that
 //! flips, drops and doubles bytes and cuts the line; receivers are `leadscan receive` and
-//! `scripts/receiver.py`. Everything has a bound; nothing leaves this machine.
+//! `scripts/receiver.py`, a web server of hyper's. Everything has a
+//! bound; nothing leaves this machine. `LEADSCAN_LONG` raises the counts.
 
+mod authority;
+#[cfg(feature = "https")]
+mod https;
 mod network;
 mod peer;
 mod serial;
@@ -102,11 +106,7 @@ impl Link for Faulty<'_> {
 
 /// What every link must do; `folder` is where its receiver keeps the records.
 async fn keeps_the_contract(link: &mut dyn Link, folder: &Path) {
-    let sizes = [0, 1, 959, 960, 961, 20_000, 100_000];
-    let mut records: Vec<Outgoing> = (0..)
-        .zip(sizes)
-        .map(|(k, bytes)| record(k, bytes))
-        .collect();
+    let mut records = plain_records();
     for record in records.iter().chain(&records) {
         link.deliver(record).await.unwrap();
     }
@@ -115,14 +115,26 @@ async fn keeps_the_contract(link: &mut dyn Link, folder: &Path) {
     let other = Outgoing::new(id, b"other".as_slice().into()).unwrap();
     let error = link.deliver(&other).await.unwrap_err();
     assert_eq!(error.fault, Failure::Permanent, "{error}");
-    let seed = 7;
-    let mut faulty = Faulty { inner: link, seed };
-    for number in 100..120 {
-        let record = record(number, 5_000);
-        deliver(&mut faulty, &record).await.unwrap();
-        records.push(record);
-    }
+    records.extend(faulty_records(link).await);
     holds(folder, &records);
+}
+
+/// Records of lengths around those of a chunk.
+fn plain_records() -> Vec<Outgoing> {
+    let sizes = [0, 1, 959, 960, 961, 20_000, 100_000];
+    let records = (0..).zip(sizes);
+    records.map(|(k, bytes)| record(k, bytes)).collect()
+}
+
+/// Records that were delivered through a link that fails now and then.
+async fn faulty_records(inner: &mut dyn Link) -> Vec<Outgoing> {
+    let seed = 7;
+    let mut faulty = Faulty { inner, seed };
+    let records: Vec<Outgoing> = (100..120).map(|number| record(number, 5_000)).collect();
+    for record in &records {
+        deliver(&mut faulty, record).await.unwrap();
+    }
+    records
 }
 
 fn check(name: &str) {
@@ -165,7 +177,7 @@ fn settings_that_are_not_understood_are_refused() {
         let made = kind.make(toml::from_str(settings).unwrap(), "bed 7");
         assert!(made.is_err(), "{name}: {settings}");
     }
-    assert!(link_named("https").is_none());
+    assert!(link_named("pigeon").is_none());
 }
 
 /// Knuth's generator; the upper bits are good.

@@ -38,13 +38,8 @@ pub enum Security {
 
 /// The link; it connects with the first record.
 pub fn new(settings: Settings, device: &str) -> Result<Framed<Connection>, SettingsError> {
-    let tls = match &settings.security {
-        Security::Plain => None,
-        Security::Tls(tls) => Some(TlsClient::new(tls)?),
-    };
-    let address = settings.address;
-    check_address(&address)?;
-    Ok(Framed::new(Connection { address, tls }, device))
+    let connection = Connection::new(settings.address, &settings.security)?;
+    Ok(Framed::new(connection, device))
 }
 
 fn check_address(address: &str) -> Result<(), SettingsError> {
@@ -57,12 +52,23 @@ fn check_address(address: &str) -> Result<(), SettingsError> {
     }
 }
 
+/// A way to one address, as safe as its settings say.
 pub struct Connection {
     address: String,
     tls: Option<TlsClient>,
 }
 
 impl Connection {
+    /// To `HOST:PORT`; nothing is opened yet.
+    pub fn new(address: String, security: &Security) -> Result<Self, SettingsError> {
+        let tls = match security {
+            Security::Plain => None,
+            Security::Tls(tls) => Some(TlsClient::new(tls)?),
+        };
+        check_address(&address)?;
+        Ok(Self { address, tls })
+    }
+
     async fn connect(&self) -> std::io::Result<Stream> {
         let stream = TcpStream::connect(&self.address).await?;
         stream.set_nodelay(true)?;

@@ -3,21 +3,14 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use leadscan::deliver::link::{FolderStore, Receiver, Stream, serve};
 use leadscan::deliver::spool::Failure;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
+use super::authority::Authority;
 use super::peer::{Kind, Peer};
 use super::{deliver, holds, keeps_the_contract, link, record, run};
 
@@ -88,60 +81,6 @@ fn a_receiver_that_dies_is_tried_again_and_one_that_is_back_gets_the_record() {
         assert_eq!(peer.end().len(), 0);
     });
     holds(out.path(), &[record]);
-}
-
-/// An authority of our own, and what it signed, as PEM files.
-struct Authority {
-    folder: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
-        let issuer = Issuer::new(params, key);
-        Self { folder, issuer }
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// Certificate and key.
-    fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let path = |ending| self.folder.path().join(format!("{name}.{ending}"));
-        std::fs::write(path("pem"), certificate.pem()).unwrap();
-        std::fs::write(path("key"), key.serialize_pem()).unwrap();
-        (path("pem"), path("key"))
-    }
-
-    /// A receiver named `ward.example` that wants to know its devices.
-    fn acceptor(&self) -> TlsAcceptor {
-        let (certificate, key) = self.sign("ward.example");
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_file(self.ca()).unwrap();
-        roots.add(ca).unwrap();
-        let provider = Arc::new(ring::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
-            .with_single_cert(
-                vec![CertificateDer::from_pem_file(certificate).unwrap()],
-                PrivateKeyDer::from_pem_file(key).unwrap(),
-            );
-        TlsAcceptor::from(Arc::new(config.unwrap()))
-    }
 }
 
 /// Serves whoever shakes hands.
