@@ -72,13 +72,17 @@ pub const LINK_ANSWER_MS: u64 = 60_000;
 pub const LINK_ANSWER_MS_MAX: u64 = 600_000;
 /// A network that carries fewer bytes of a record than this is taken for broken.
 pub const LINK_BYTES_PER_SECOND_MIN: u64 = 4_000;
-/// Bytes and lines of the head of an HTTP answer.
+/// Bytes and lines of the head of an HTTP answer; bytes of a packet from an MQTT broker.
 pub const LINK_HEAD_BYTES_MAX: usize = 16 << 10;
 pub const LINK_HEAD_LINES_MAX: usize = 64;
+pub const LINK_PACKET_BYTES_MAX: u32 = 16 << 10;
 /// Bytes of a token or a password.
 pub const LINK_SECRET_BYTES_MAX: usize = 4 << 10;
-/// Bytes of a URL.
+/// Bytes of a URL, and of what the topics of a broker begin with.
 pub const LINK_URL_BYTES_MAX: usize = 1_000;
+pub const LINK_TOPIC_BYTES_MAX: usize = 200;
+/// Seconds between signs of life to a broker, least and most.
+pub const LINK_KEEP_ALIVE_S: [u16; 2] = [1, 600];
 /// Without a byte from a device for this long, a receiver ends the connection.
 pub const LINK_IDLE_MS_MAX: u64 = 600_000;
 /// A source on its thread looks this often whether it is to give up.

@@ -6,10 +6,10 @@
 //! lose, flip and double bytes; what they say is in `wire.rs`, the bytes around it in `frame.rs`, the
 //! order of it in `sender.rs`. `folder` writes files. Every wait has a bound: a link that gets
 //! nowhere says `Temporary`, and who calls it waits for `Backoff::deliveries` before the next try.
-//! `https` speaks to servers of others. The links run on one thread, in a tokio runtime
+//! `https` and `mqtt` speak to servers of others. The links run on one thread, in a tokio runtime
 //! with time and input.
 
-#[cfg(feature = "https")]
+#[cfg(any(feature = "https", feature = "mqtt"))]
 mod answer;
 mod backoff;
 #[cfg(test)]
@@ -20,8 +20,10 @@ mod framed;
 #[cfg(feature = "https")]
 mod https;
 mod loopback;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod receiver;
-#[cfg(feature = "https")]
+#[cfg(any(feature = "https", feature = "mqtt"))]
 mod secret;
 mod sender;
 mod serial;
@@ -31,6 +33,7 @@ mod tcp;
 mod tls;
 mod wire;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -54,10 +57,18 @@ pub use wire::{Message, Offer, RecordDigest, RecordId, Refusal, State};
 /// A delivery under way; dropping it gives it up, and the record may be given again.
 pub type Delivering<'a> = Pin<Box<dyn Future<Output = Result<(), LinkError>> + 'a>>;
 
+/// What a link does between records; it never ends by itself, and may be dropped at any time.
+pub type Resting<'a> = Pin<Box<dyn Future<Output = Infallible> + 'a>>;
+
 /// A way to one receiver.
 pub trait Link {
     /// Sends a record; `Ok` once it is durable at the other end, or was there before.
     fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a>;
+
+    /// Keeps a connection alive until there is a record: most have nothing to do.
+    fn rest(&mut self) -> Resting<'_> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// Why a record did not get to the receiver.
@@ -137,6 +148,11 @@ pub static LINKS: &[LinkKind] = &[
     LinkKind {
         name: "https",
         make: |table, device| Ok(Box::new(https::new(read(table)?, device)?)),
+    },
+    #[cfg(feature = "mqtt")]
+    LinkKind {
+        name: "mqtt",
+        make: |table, device| Ok(Box::new(mqtt::new(read(table)?, device)?)),
     },
     LinkKind {
         name: "folder",

@@ -382,7 +382,12 @@ fn begin(
     let (give, mut take) = mpsc::channel::<(JobId, Rc<Outgoing>)>(1);
     let mut link: Box<dyn Link> = destination.link;
     tokio::task::spawn_local(async move {
-        while let Some((job, record)) = take.recv().await {
+        loop {
+            let given = tokio::select! {
+                given = take.recv() => given,
+                never = link.rest() => match never {},
+            };
+            let Some((job, record)) = given else { break };
             let outcome = link.deliver(&record).await;
             if news.send(News::Sent(index, job, outcome)).await.is_err() {
                 break;

@@ -1,12 +1,14 @@
 //! Links as the service and an integrator meet them: whatever the line does, every record arrives
 //! once and equal. Serial lines are pairs of pseudo-terminals (socat), with a proxy between them that
 //! flips, drops and doubles bytes and cuts the line; receivers are `leadscan receive` and
-//! `scripts/receiver.py`, a web server of hyper's. Everything has a
+//! `scripts/receiver.py`, a web server of hyper's, and a subscriber of Mosquitto's. Everything has a
 //! bound; nothing leaves this machine. `LEADSCAN_LONG` raises the counts.
 
 mod authority;
 #[cfg(feature = "https")]
 mod https;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod network;
 mod peer;
 mod serial;
