@@ -9,9 +9,11 @@
 //! up is found from the page anyway. Every refusal names the file and the reason.
 
 mod find;
+pub mod gate;
 mod jpeg;
 mod kind;
 mod png;
+pub mod reference;
 mod rows;
 pub mod source;
 mod tiff;
