@@ -8,9 +8,11 @@ mod arguments;
 mod batch;
 mod clock;
 mod console;
+mod doctor;
 mod page;
 mod receive;
 mod serve;
+mod service;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 use crate::memory::Counting;
 use crate::nn::ModelError;
 use crate::service::run::ServeError;
+use crate::web::ClientError;
 
 pub use arguments::{Cli, Command, DigitizeArguments, ReceiveArguments};
 
@@ -72,6 +75,13 @@ pub enum UsageError {
     Runtime(std::io::Error),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("--events {path}: {error}", path = path.display())]
+    Events {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error(transparent)]
+    Client(#[from] ClientError),
     #[error("--models: {0}")]
     Models(ModelError),
     #[error("the bundled models do not load: {0}")]
@@ -86,8 +96,15 @@ impl UsageError {
             | Self::ResumeWithoutJson
             | Self::OutFolder { .. }
             | Self::Line { .. }
+            | Self::Events { .. }
             | Self::Models(_) => ExitStatus::Usage,
-            Self::Serve(ServeError::Config(_)) => ExitStatus::Usage,
+            Self::Client(ClientError::Refused(_)) => ExitStatus::PagesFailed,
+            Self::Client(ClientError::Nobody { .. } | ClientError::Broken(_)) => {
+                ExitStatus::Service
+            }
+            Self::Serve(ServeError::Config(_) | ServeError::Panel(_) | ServeError::Web(_)) => {
+                ExitStatus::Usage
+            }
             Self::Serve(ServeError::Spool(_) | ServeError::System(_)) => ExitStatus::Service,
             Self::BundledModels(_) | Self::Runtime(_) => ExitStatus::Bug,
         }
@@ -100,6 +117,10 @@ pub fn run(cli: &Cli, heap: &Counting) -> ExitStatus {
         Command::Digitize(arguments) => batch::digitize(arguments, heap),
         Command::Receive(arguments) => receive::receive(arguments),
         Command::Serve(arguments) => serve::serve(arguments),
+        Command::Doctor(arguments) => doctor::doctor(arguments),
+        Command::Status(arguments) => service::status(arguments),
+        Command::Capture(arguments) => service::capture(arguments),
+        Command::Spool(arguments) => service::spool(arguments),
     };
     done.unwrap_or_else(|error| {
         console::complain(&error.to_string());

@@ -21,6 +21,7 @@ use crate::page::RawImage;
 use crate::record::{Record, Status};
 
 pub use account::{Account, GivenOptions, ModelUsed, Source, StageTime, Work};
+pub use file::write_whole;
 pub use format::json::{Finished, Report};
 pub use format::native::{NativeError, decode as decode_native, encode as encode_native};
 pub use overlay::{OVERLAY_ENDING, bytes as overlay_bytes, draw as draw_overlay};

@@ -190,6 +190,7 @@ fn blank(image: &RawImage, options: &Options, labels: &[Label]) -> Record {
         traces: Vec::new(),
         labels: labels.iter().map(seen).collect(),
         line_width: None,
+        origin: None,
     }
 }
 

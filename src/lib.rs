@@ -30,6 +30,7 @@ pub mod nn;
 pub mod memory;
 
 pub mod front;
+pub mod web;
 
 pub mod service;
 pub mod cli;

@@ -102,3 +102,18 @@ pub const PANEL_NAMES_MAX: usize = 64;
 pub const PANEL_REOPEN_MS: [u64; 2] = [1_000, 60_000];
 /// The panel's thread is waited for at its end for no longer.
 pub const PANEL_END_MS_MAX: u64 = 1_000;
+/// Connections that are answered at once; heads and whole answers of the web and the socket.
+pub const WEB_CONNECTIONS_MAX: usize = 16;
+pub const WEB_HEAD_MS_MAX: u64 = 10_000;
+pub const WEB_ANSWER_MS_MAX: u64 = 600_000;
+/// Things asked of the service that wait for it.
+pub const WEB_ASKS_MAX: usize = 8;
+/// A part that has not moved for so long is stuck: the watchdog is fed no more.
+pub const CAPTURE_STILL_MS_MAX: u64 = 60_000;
+pub const DIGITIZE_STILL_MS_MAX: u64 = 120_000;
+/// A delivery: this, and three times what a line of 9600 baud takes for its bytes.
+pub const DELIVERY_STILL_MS_MAX: u64 = 900_000;
+/// What `serve` may take while it digitizes a page and captures the next.
+pub const SERVE_BUDGET_MIB: usize = 192;
+/// Presses that wait for the service.
+pub const PANEL_EVENTS_MAX: usize = 16;

@@ -78,6 +78,33 @@ pub struct SeenLabel {
     pub corners_px: [[f32; 2]; 4],
 }
 
+/// All clocks at one moment, as far as the machine knew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    pub boot_id: [u8; 16],
+    /// Since that boot.
+    pub monotonic_ms: u64,
+    /// Since 1970, UTC.
+    pub wall_ms: u64,
+    /// Whether the wall clock was known to be right.
+    pub wall_synced: bool,
+}
+
+/// Where a record comes from that a device made unattended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub device: String,
+    /// Names the record for ever.
+    pub job: String,
+    /// The site's own name for the page.
+    pub reference: Option<String>,
+    /// When the page was accepted.
+    pub accepted: Moment,
+    /// The program that digitized it, and SHA-256 of its nets, hexadecimal.
+    pub version: String,
+    pub models: Vec<String>,
+}
+
 /// Everything known of one page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -95,6 +122,8 @@ pub struct Record {
     pub labels: Vec<SeenLabel>,
     /// Width of the printed line, where it was measured.
     pub line_width: Option<Mm>,
+    /// Who made it, of a page that was digitized by a device.
+    pub origin: Option<Origin>,
 }
 
 impl Finding {
@@ -123,6 +152,7 @@ impl Record {
             traces: Vec::new(),
             labels: Vec::new(),
             line_width: None,
+            origin: None,
         }
     }
 

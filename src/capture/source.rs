@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
 
@@ -27,17 +27,30 @@ pub trait Source: Send {
     fn check(&mut self) -> Result<String, SourceError>;
 }
 
-/// Tells a source on its thread to give up.
+/// Tells a source on its thread to give up, and others that the source still moves.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_stopped: AtomicBool,
+    looks: AtomicU64,
+}
 
 impl Stop {
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_stopped.store(true, Ordering::Relaxed);
     }
 
+    /// A source's look, which is counted.
     pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.looks.fetch_add(1, Ordering::Relaxed);
+        self.0.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// How often the source has looked.
+    pub fn looks(&self) -> u64 {
+        self.0.looks.load(Ordering::Relaxed)
     }
 }
 

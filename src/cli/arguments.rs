@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::deliver::link::check_baud;
 use crate::deliver::{FORMATS, Format, GivenOptions, format_named};
@@ -25,16 +25,110 @@ pub enum Command {
     Digitize(DigitizeArguments),
     /// Receive records from devices and keep them as files: the other end of serial and TCP links.
     Receive(ReceiveArguments),
-    /// Run unattended: pages of a watched folder become records at every destination.
+    /// Run unattended: pages become records at every destination.
     Serve(ServeArguments),
+    /// Try out everything that the configuration names, and say how to mend what does not work.
+    Doctor(DoctorArguments),
+    /// Say how the running service stands.
+    Status(StatusArguments),
+    /// Have the running service capture the page that lies there.
+    Capture(CaptureArguments),
+    /// Look at what waits in the running service's spool, and change it.
+    Spool(SpoolArguments),
+}
+
+/// Where a service's configuration is, unless it is said.
+pub const CONFIG: &str = "/etc/leadscan/leadscan.toml";
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    Text,
+    Json,
 }
 
 /// What `serve` is told.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
-    /// The configuration, TOML: see src/service/config.rs.
-    #[arg(long, value_name = "FILE")]
+    /// The configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     pub config: PathBuf,
+    /// How the log is written on stderr.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log: LogForm,
+    /// Note each event and what was decided, a JSON line each, to be replayed.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+}
+
+/// Run it as the service's user, while the service is stopped.
+///
+/// Exit status: 0 all well or warned of, 1 something is broken, 2 the configuration is wrong.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// The configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    pub config: PathBuf,
+    /// JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the running service is reached, and what is printed.
+#[derive(Debug, Args)]
+pub struct Reach {
+    /// The service's configuration, which says where its socket is.
+    #[arg(long, value_name = "FILE", default_value = CONFIG, global = true)]
+    pub config: PathBuf,
+    /// The socket itself.
+    #[arg(long, value_name = "PATH", global = true)]
+    pub socket: Option<PathBuf>,
+    /// The service's answer as it is.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Exit status: 0 told, 4 no service answers.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+/// Exit status: 0 pages accepted, 1 refused with a reason, 4 no service answers.
+#[derive(Debug, Args)]
+pub struct CaptureArguments {
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Which source of the configuration; the first, otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Your own name for the page, which travels with its record and is never logged.
+    #[arg(long, value_name = "TEXT")]
+    pub reference: Option<String>,
+}
+
+/// Exit status: 0 done, 1 refused with a reason, 4 no service answers.
+#[derive(Debug, Args)]
+pub struct SpoolArguments {
+    #[command(flatten)]
+    pub reach: Reach,
+    #[command(subcommand)]
+    pub command: SpoolCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpoolCommand {
+    /// All jobs, the oldest first.
+    Ls,
+    /// One job in full.
+    Show { job: String },
+    /// Take up again what was parked, held, or given up.
+    Retry { job: String },
+    /// Hold a job back.
+    Park { job: String },
+    /// Remove a job that was not sent. Its record is lost.
+    Purge { job: String },
 }
 
 /// Exit status: 0 all pages ok or warning, 1 some page rejected or failed, 2 usage, 3 a bug.
@@ -186,7 +280,7 @@ mod tests {
         let words = ["leadscan", "digitize"].into_iter().chain(words.split(' '));
         Cli::try_parse_from(words).map(|cli| match cli.command {
             Command::Digitize(arguments) => arguments,
-            Command::Receive(_) | Command::Serve(_) => panic!("another command"),
+            other => panic!("another command: {other:?}"),
         })
     }
 

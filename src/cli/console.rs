@@ -15,6 +15,11 @@ pub fn complain(message: &str) {
     eprintln!("leadscan: {message}");
 }
 
+/// Says a line on stdout; who reads no more has heard enough.
+pub fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
+}
+
 /// Whether stdout carries JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {

@@ -60,10 +60,16 @@ pub type Delivering<'a> = Pin<Box<dyn Future<Output = Result<(), LinkError>> + '
 /// What a link does between records; it never ends by itself, and may be dropped at any time.
 pub type Resting<'a> = Pin<Box<dyn Future<Output = Infallible> + 'a>>;
 
+/// A look at the other end under way.
+pub type Checking<'a> = Pin<Box<dyn Future<Output = Result<String, LinkError>> + 'a>>;
+
 /// A way to one receiver.
 pub trait Link {
     /// Sends a record; `Ok` once it is durable at the other end, or was there before.
     fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a>;
+
+    /// Opens the way to the other end as a delivery would, and says in a line what was found.
+    fn check(&mut self) -> Checking<'_>;
 
     /// Keeps a connection alive until there is a record: most have nothing to do.
     fn rest(&mut self) -> Resting<'_> {

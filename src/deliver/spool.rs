@@ -145,6 +145,7 @@ const JOBS: &str = "jobs";
 const KEPT: &str = "kept";
 const QUARANTINE: &str = "quarantine";
 const SENT: &str = "sent";
+const TRIAL: &str = "trial";
 
 impl Settings {
     fn check(&self) -> Result<(), SpoolError> {
@@ -424,6 +425,15 @@ impl<D: Disk> Spool<D> {
         Ok(going.len())
     }
 
+    /// Writes a file as jobs are written, and removes it: whether the disk takes files.
+    pub fn try_out(&self) -> Result<(), SpoolError> {
+        let path = self.folder.join(TRIAL);
+        let tried = disk::put(&self.disk, &path, &[b"trial"]);
+        tried.map_err(|error| put_error(path.clone(), error))?;
+        let removed = self.disk.remove(&path);
+        removed.map_err(|error| SpoolError::Disk { path, error })
+    }
+
     /// Writes and removes what an error left to do: due at the start and now and then. How many jobs
     /// it removed.
     pub fn catch_up(&mut self) -> Result<usize, SpoolError> {
@@ -448,6 +458,14 @@ impl<D: Disk> Spool<D> {
 
     pub fn job(&self, id: JobId) -> Result<&Job, SpoolError> {
         self.jobs.get(&id).ok_or(SpoolError::Unknown { job: id })
+    }
+
+    /// How much of the jobs or bytes that may be kept is used: 0 to 1, by what is nearer its end.
+    pub fn fullness(&self) -> f64 {
+        let jobs = self.jobs.len() as f64 / self.settings.jobs_max as f64;
+        let kept: u64 = self.kept.values().sum();
+        let bytes = self.bytes().saturating_sub(kept) as f64 / self.settings.bytes_max as f64;
+        jobs.max(bytes)
     }
 
     pub fn totals(&self) -> Totals {

@@ -131,6 +131,7 @@ pub mod tests {
             traces,
             labels: Vec::new(),
             line_width: None,
+            origin: None,
         }
     }
 

@@ -14,6 +14,9 @@ const UPTIME: &str = "/proc/uptime";
 /// Made by systemd-timesyncd once the clock was set.
 const SYNCED: &str = "/run/systemd/timesync/synchronized";
 
+/// 2026-11-01, UTC: no clock that was set is before it.
+const PROGRAM_MS: u64 = 1_793_491_200_000;
+
 /// The time, as far as it is known.
 pub fn now() -> ClockReading {
     let text = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -24,6 +27,16 @@ pub fn now() -> ClockReading {
         wall_ms: wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(0)),
         wall_synced: Path::new(SYNCED).exists(),
     }
+}
+
+/// Whether a time service vouches for the clock.
+pub fn is_synced() -> bool {
+    now().wall_synced
+}
+
+/// Whether the clock was ever set: it is later than this program.
+pub fn is_plausible() -> bool {
+    now().wall_ms >= PROGRAM_MS
 }
 
 fn boot_id(text: &str) -> Option<[u8; 16]> {

@@ -39,6 +39,11 @@ use crate::capture::source::{self, Source};
 use crate::capture::source_named;
 use crate::deliver::link::{Link, SettingsError, link_named};
 use crate::front::{self, PanelError};
+use crate::web::Doors;
+
+use super::gate::Checks;
+
+const SOCKET: &str = "control";
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,7 +56,15 @@ pub struct Config {
     pub source: Vec<toml::Table>,
     /// The front panel's settings.
     pub panel: Option<toml::Table>,
+    #[serde(default)]
+    pub gate: GateConfig,
     pub web: Option<WebConfig>,
+    /// Where `leadscan status`, `capture` and `spool` reach the service; in the spool's folder
+    /// otherwise.
+    pub socket: Option<PathBuf>,
+    /// What switches the machine off, at the long press of the button.
+    #[serde(default = "switch_off")]
+    pub switch_off: Vec<String>,
     #[serde(default)]
     pub destination: Vec<toml::Table>,
 }
@@ -85,6 +98,39 @@ pub struct WebConfig {
     pub listen: SocketAddr,
     /// Whoever asks from elsewhere than this machine must know what stands in this file.
     pub token_file: Option<PathBuf>,
+}
+
+/// What captured pages are held against before they are accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateConfig {
+    /// Light, sharpness, whether a page is there, whether it looks like the last one.
+    #[serde(default = "yes")]
+    pub check: bool,
+    /// Read codes, on the page or on a sheet before it, as references.
+    #[serde(default)]
+    pub codes: bool,
+    /// Only codes that begin so are references.
+    #[serde(default)]
+    pub code_begins: String,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self {
+            check: true,
+            codes: false,
+            code_begins: String::new(),
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn switch_off() -> Vec<String> {
+    ["systemctl", "poweroff"].map(str::to_owned).to_vec()
 }
 
 fn jobs_max() -> usize {
@@ -181,6 +227,29 @@ impl Config {
             }
         };
         each("destination", "link", &self.destination, make)
+    }
+
+    /// What the gate looks at.
+    pub fn checks(&self) -> Checks {
+        let codes = self.gate.codes.then(|| self.gate.code_begins.clone());
+        Checks {
+            page: self.gate.check,
+            codes,
+        }
+    }
+
+    /// Where the service is to be reached.
+    pub fn doors(&self) -> Doors {
+        Doors {
+            listen: self.web.as_ref().map(|web| web.listen),
+            token_file: self.web.as_ref().and_then(|web| web.token_file.clone()),
+            socket: Some(self.socket()),
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        let own = || self.spool.folder.join(SOCKET);
+        self.socket.clone().unwrap_or_else(own)
     }
 
     /// The sources, in the file's order; nothing is opened yet.

@@ -1,34 +1,47 @@
-//! Carries out what the service decides: one thread for files, lines and timers, one for digitizing.
+//! Carries out what the service decides: one thread for files, lines and timers, one for digitizing,
+//! one for capturing.
 //!
-//! In: the configuration, the nets, a place to say things. Out: pages of the watched folder become
-//! records at every destination, until the process is told to end. A page is accepted when it is
-//! durable in the spool, and only then leaves the folder; a record is delivered when a destination
-//! has acknowledged it. Errors of the spool end the service: what was accepted is on the disk. What
-//! is said names record ids, never files or pages.
+//! In: the configuration, the nets, a place to say things. Out: pages become records at every
+//! destination, until the process is told to end. A page is accepted when it is durable in the
+//! spool, and only then leaves the watched folder or is shown as accepted; a record is delivered when
+//! a destination has acknowledged it. A disk that fails while the service runs is shown as an error
+//! and tried again; a spool that cannot be opened ends it. What is said names record ids, never files
+//! or pages.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::{Path, PathBuf};
+mod answer;
+mod intake;
+mod panel;
+mod tell;
+
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc as orders;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use super::beats::{Beats, Part, delivery_ms_max};
+use super::capturing::{self, Order, Told};
 use super::config::{Config, ConfigError, Destination};
-use super::work::{self, Died, Finished};
-use super::{Action, Event, Outcome, Queue, State, clock};
-use crate::capture::watched::{Fate, WatchError, Watched};
+use super::gate::Gate;
+use super::work::{self, Died, Finished, Pulse};
+use super::{Action, Event, Outcome, State, notify};
+use crate::capture::watched::Watched;
 use crate::deliver::link::{Link, LinkError, Outgoing, RecordId};
 use crate::deliver::spool::{
-    Accepted, Cause, Failure, JobId, RealDisk, Settings, Spool, SpoolError, Start,
+    Cause, ErrorKind, Failure, JobId, RealDisk, Settings, Spool, SpoolError, Start,
 };
 use crate::digitize::Options;
+use crate::front::{PanelError, PanelEvent};
 use crate::limits;
-use crate::nn::TractNets;
+use crate::nets::Nets;
+use crate::record::{Moment, Origin};
 use crate::units::Hertz;
+use crate::web::{self, Counts, DestinationReport, Report, Request, SourceReport};
+
+pub use tell::{Entry, Level, Line, Voice};
 
 const _: () = assert!(limits::SERVICE_NEWS_MAX > limits::SPOOL_DESTINATIONS_MAX + 1);
 
@@ -36,14 +49,16 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Deliveries that may still be under way when the service ends: they are in the spool.
 const END: Duration = Duration::from_millis(500);
 const PERMANENT_ERRORS_MAX: u32 = 3;
-/// Every how many looks the spool clears up what it could not before.
-const CATCH_UP_LOOKS: u64 = 20;
 
 /// Why the service ended by itself, or never began.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("[panel]: {0}")]
+    Panel(#[from] PanelError),
+    #[error("[web]: {0}")]
+    Web(#[from] web::WebError),
     #[error("the spool: {0}")]
     Spool(#[from] SpoolError),
     #[error("the system: {0}")]
@@ -54,104 +69,192 @@ pub enum ServeError {
 enum News {
     Digitized(JobId, Result<Finished, Died>),
     Sent(usize, JobId, Result<(), LinkError>),
+    /// The disk did not let a page be begun.
+    NotBegun,
     /// There was nothing to send to a destination after all.
-    Unsent(usize),
+    Unsent(usize, Outcome),
 }
 
-/// Serves until SIGINT or SIGTERM.
-pub fn serve(config: &Config, nets: TractNets, say: impl Fn(&str)) -> Result<(), ServeError> {
+/// Serves until SIGINT or SIGTERM, or until the machine is to be switched off. `models` names the
+/// nets in the records.
+pub fn serve<N>(
+    config: &Config,
+    nets: N,
+    models: Vec<String>,
+    voice: Voice,
+) -> Result<(), ServeError>
+where
+    N: Nets + Send + Sync + 'static,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let ended = LocalSet::new().block_on(&runtime, async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let service = Service::new(config, nets, &say)?;
-        service.run([&mut interrupt, &mut terminate]).await
+        let (service, ears) = Service::new(config, nets, models, voice).await?;
+        service.run(ears, [&mut interrupt, &mut terminate]).await
     });
     runtime.shutdown_timeout(END);
-    ended
+    if ended? {
+        switch_off(&config.switch_off)?;
+    }
+    Ok(())
 }
 
-struct Service<'a> {
+fn switch_off(command: &[String]) -> Result<(), ServeError> {
+    let Some((program, rest)) = command.split_first() else {
+        return Ok(());
+    };
+    std::process::Command::new(program).args(rest).spawn()?;
+    Ok(())
+}
+
+/// Where events come from.
+struct Ears {
+    news: mpsc::Receiver<News>,
+    told: mpsc::Receiver<Told>,
+    asks: mpsc::Receiver<Request>,
+    panel: mpsc::Receiver<PanelEvent>,
+}
+
+struct Service<N> {
     spool: Spool<RealDisk>,
     watched: Option<Watched>,
-    names: Vec<String>,
     lines: Vec<mpsc::Sender<(JobId, Rc<Outgoing>)>>,
     news: mpsc::Sender<News>,
-    inbox: mpsc::Receiver<News>,
-    nets: Arc<TractNets>,
+    bed: orders::Sender<Order>,
+    capture: intake::Capture,
+    panel: panel::Front,
+    nets: Arc<N>,
+    models: Vec<String>,
     options: Options,
+    pulse: Pulse,
     state: State,
+    beats: Beats,
+    report: Report,
+    reports: watch::Sender<Arc<Report>>,
     began: Instant,
     looks: u64,
     /// The last thing that was wrong with the folder or the spool: told once.
     trouble: Option<String>,
-    say: &'a dyn Fn(&str),
+    /// What is wrong with the spool's disk, until it takes a file again.
+    disk_trouble: Option<String>,
+    /// Why no page would be accepted, where the spool is full.
+    shortage: Option<String>,
+    /// A record that the disk has not taken yet.
+    unkept: Option<(JobId, Finished)>,
+    voice: Voice,
 }
 
-impl<'a> Service<'a> {
-    fn new(config: &Config, nets: TractNets, say: &'a dyn Fn(&str)) -> Result<Self, ServeError> {
-        let destinations = config.destinations()?;
-        let names: Vec<String> = destinations.iter().map(|d| d.name.clone()).collect();
-        let settings = settings(config, names.clone());
+impl<N: Nets + Send + Sync + 'static> Service<N> {
+    async fn new(
+        config: &Config,
+        nets: N,
+        models: Vec<String>,
+        mut voice: Voice,
+    ) -> Result<(Self, Ears), ServeError> {
+        let (destinations, sources) = (config.destinations()?, config.sources()?);
+        let mut report = blank_report(config, &destinations);
+        report.sources = sources
+            .iter()
+            .map(|source| SourceReport::of(&source.name))
+            .collect();
+        let names = destinations.iter().map(|d| d.name.clone()).collect();
+        let settings = settings(config, names);
         let (spool, damaged) = Spool::open(RealDisk, &config.spool.folder, settings)?;
         for file in &damaged {
-            say(&format!("spool: {} is damaged: set aside", file.name));
+            let text = format!("spool: {} is damaged: set aside", file.name);
+            voice.say(Level::Warning, "quarantined", None, &text);
         }
-        let (news, inbox) = mpsc::channel(limits::SERVICE_NEWS_MAX);
+        let (news, news_in) = mpsc::channel(limits::SERVICE_NEWS_MAX);
+        let (tell, told) = mpsc::channel(1);
+        let (ask, asks) = mpsc::channel(limits::WEB_ASKS_MAX);
+        let (reports, latest) = watch::channel(Arc::new(report.clone()));
+        let door = web::open(&config.doors()).await?;
+        if let Some(address) = door.address() {
+            let text = format!("health at http://{address}/healthz");
+            voice.say(Level::Info, "web", None, &text);
+        }
+        tokio::task::spawn_local(web::serve(door, latest, ask));
+        let state = State::new(sources.len(), destinations.len());
+        let bed = capturing::begin(sources, Gate::new(config.checks()), tell)?;
+        let (panel, panel_events) = panel::Front::start(config.panel.as_ref())?;
         let lines = destinations
             .into_iter()
             .enumerate()
             .map(|(k, destination)| begin(k, destination, news.clone()))
             .collect();
-        Ok(Self {
+        let watched = config.watch.as_ref();
+        let service = Self {
             spool,
-            watched: config
-                .watch
-                .as_ref()
-                .map(|watch| Watched::new(watch.folder.clone(), watch.settle_ms)),
-            state: State::new(names.len()),
-            names,
+            watched: watched.map(|watch| Watched::new(watch.folder.clone(), watch.settle_ms)),
             lines,
             news,
-            inbox,
+            bed,
+            capture: intake::Capture::default(),
+            panel,
             nets: Arc::new(nets),
-            options: Options {
-                sample_rate: Hertz(500.0),
-                speed: None,
-                gain: None,
-                layout: None,
-            },
+            models,
+            options: options(),
+            pulse: Pulse::default(),
+            state,
+            beats: Beats::default(),
+            report,
+            reports,
             began: Instant::now(),
             looks: 0,
             trouble: None,
-            say,
-        })
+            disk_trouble: None,
+            shortage: None,
+            unkept: None,
+            voice,
+        };
+        let ears = Ears {
+            news: news_in,
+            told,
+            asks,
+            panel: panel_events,
+        };
+        Ok((service, ears))
     }
 
-    async fn run(mut self, [interrupt, terminate]: [&mut Signal; 2]) -> Result<(), ServeError> {
-        (self.say)(&format!(
-            "ready, {} jobs in the spool",
-            self.spool.jobs().count()
-        ));
+    /// Whether the machine is to be switched off after it.
+    async fn run(
+        mut self,
+        mut ears: Ears,
+        [interrupt, terminate]: [&mut UnixSignal; 2],
+    ) -> Result<bool, ServeError> {
+        let text = format!("ready, {} jobs in the spool", self.spool.jobs().count());
+        self.voice.say(Level::Info, "ready", None, &text);
+        notify::ready();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut feed = tokio::time::interval(notify::watchdog_every().unwrap_or(LOOK));
         loop {
             let event = tokio::select! {
-                Some(news) = self.inbox.recv() => self.take_in(news)?,
-                _ = tick.tick() => self.look()?,
-                _ = interrupt.recv() => Event::End,
-                _ = terminate.recv() => Event::End,
+                Some(news) = ears.news.recv() => self.take_in(news)?,
+                Some(told) = ears.told.recv() => self.hear(told)?,
+                Some(event) = ears.panel.recv() => self.touched(event),
+                Some(request) = ears.asks.recv() => self.answer(request)?,
+                _ = tick.tick() => Some(self.look()?),
+                _ = feed.tick() => { self.feed(); None }
+                _ = interrupt.recv() => Some(Event::End),
+                _ = terminate.recv() => Some(Event::End),
             };
-            let (queue, now_ms) = (self.queue(), self.now_ms());
-            for action in self.state.step(event, &queue, now_ms, random()) {
-                if action == Action::Ended {
-                    (self.say)("ended");
-                    return Ok(());
+            let Some(event) = event else { continue };
+            let (seen, now_ms, random) = (self.seen(), self.now_ms(), tell::random());
+            let actions = self.state.step(event, &seen, now_ms, random);
+            self.voice.note(event, &seen, now_ms, random, &actions);
+            for action in actions {
+                if let Action::Ended { switch_off } = action {
+                    notify::ending();
+                    self.voice.say(Level::Info, "ended", None, "ended");
+                    return Ok(switch_off);
                 }
                 self.act(action)?;
             }
+            self.publish(&seen);
         }
     }
 
@@ -159,122 +262,100 @@ impl<'a> Service<'a> {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn queue(&self) -> Queue {
-        Queue {
-            to_digitize: self.spool.to_digitize(),
-            to_send: self
-                .names
-                .iter()
-                .map(|name| self.spool.next(name))
-                .collect(),
-        }
-    }
-
-    /// Accepts what has settled in the folder.
-    fn look(&mut self) -> Result<Event, ServeError> {
-        if self.looks.is_multiple_of(CATCH_UP_LOOKS) {
-            self.spool.catch_up()?;
-        }
-        self.looks += 1;
-        let now_ms = self.now_ms();
-        let Some(watched) = &mut self.watched else {
-            return Ok(Event::Looked);
-        };
-        match watched.look(now_ms) {
-            Ok(found) => {
-                for path in found {
-                    if let Err(trouble) = self.accept(&path) {
-                        self.tell_once(trouble);
-                        break;
-                    }
-                    self.trouble = None;
-                }
-            }
-            Err(error) => self.tell_once(told(&error)),
-        }
-        Ok(Event::Looked)
-    }
-
-    /// Takes one file; an error leaves it where it is.
-    fn accept(&mut self, path: &Path) -> Result<(), String> {
-        let about = std::fs::metadata(path).map_err(|error| error.kind().to_string())?;
-        if about.len() > limits::SPOOL_BODY_BYTES_MAX as u64 {
-            (self.say)("a file is too large to be a page: set aside");
-            return self.put_away(path, Fate::Failed);
-        }
-        let page = std::fs::read(path).map_err(|error| error.kind().to_string())?;
-        let accepted = Accepted {
-            clock: clock::now(),
-            reference: None,
-            hash: Sha256::digest(&page).into(),
-        };
-        match self.spool.accept(&page, accepted) {
-            Ok(job) => (self.say)(&format!("{job} accepted")),
-            Err(SpoolError::Duplicate { of }) => (self.say)(&format!("{of} came again")),
-            Err(error) => return Err(error.to_string()),
-        }
-        self.put_away(path, Fate::Done)
-    }
-
-    fn put_away(&mut self, path: &Path, fate: Fate) -> Result<(), String> {
-        let Some(watched) = &mut self.watched else {
-            return Ok(());
-        };
-        let moved = watched.put_away(path, fate);
-        moved.map(|_: PathBuf| ()).map_err(|error| told(&error))
-    }
-
-    fn tell_once(&mut self, trouble: String) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            (self.say)(&trouble);
-            self.trouble = Some(trouble);
-        }
-    }
-
     fn act(&mut self, action: Action) -> Result<(), ServeError> {
         match action {
+            Action::Capture {
+                source,
+                even_if_doubtful,
+            } => self.order_capture(source, even_if_doubtful),
+            Action::GiveUpCapture => self.capture.stop.stop(),
+            Action::CheckSource { source } => self.order(Order::Check { source }),
+            Action::Show(condition) => self.show(condition),
+            Action::Signal(signal) => self.panel.signal(signal),
             Action::Digitize(job) => self.digitize(job)?,
             Action::Send { destination, job } => self.send(destination, job)?,
             Action::Degraded { destination } => {
-                let name = &self.names[destination];
-                (self.say)(&format!("{name} takes no records: they queue up"));
+                let name = &self.report.destinations[destination].name;
+                let text = format!("{name} takes no records: they queue up");
+                self.voice.say(Level::Warning, "degraded", None, &text);
             }
             Action::Restored { destination } => {
-                (self.say)(&format!("{} takes records again", self.names[destination]));
+                let name = &self.report.destinations[destination].name;
+                let text = format!("{name} takes records again");
+                self.voice.say(Level::Info, "restored", None, &text);
             }
-            Action::Ended => unreachable!("the caller ends"),
+            Action::Ended { .. } => unreachable!("the caller ends"),
         }
         Ok(())
     }
 
     fn digitize(&mut self, job: JobId) -> Result<(), ServeError> {
         let mut page = Vec::new();
-        let cause = match self.spool.begin(job)? {
-            Start::Digitize => match self.spool.page(job, &mut page) {
-                Ok(()) => None,
-                // The spool has set it aside: the next start of the job finds it lost.
-                Err(error @ SpoolError::Damaged { .. }) => {
-                    let reason = error.to_string();
-                    self.bring(News::Digitized(job, Err(Died { reason })));
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            },
-            Start::Reject(Cause::Attempts { count }) => {
-                Some(format!("the page was given up after {count} attempts"))
+        let (origin, cause) = match self.start(job, &mut page) {
+            Ok(started) => started,
+            // The spool has set it aside: the next start of the job finds it lost.
+            Err(error @ SpoolError::Damaged { .. }) => {
+                let reason = error.to_string();
+                self.bring(News::Digitized(job, Err(Died { reason })));
+                return Ok(());
             }
-            Start::Reject(Cause::PageLost) => Some("the page was lost on the disk".to_owned()),
+            Err(error) => {
+                self.disk_failed(error)?;
+                self.bring(News::NotBegun);
+                return Ok(());
+            }
         };
         let (nets, options, news) = (self.nets.clone(), self.options.clone(), self.news.clone());
+        let (pulse, now_ms) = (self.pulse.clone(), self.now_ms());
+        self.beats
+            .begin(Part::Digitize, limits::DIGITIZE_STILL_MS_MAX, now_ms);
         tokio::task::spawn_blocking(move || {
             let done = match cause {
-                None => work::work(page, &nets, &options),
-                Some(reason) => work::given_up(&options, reason),
+                None => work::work(page, &*nets, &options, origin, &pulse),
+                Some(reason) => work::given_up(&options, origin, reason),
             };
             // Nobody listens any more where the service has ended.
             let _ = news.blocking_send(News::Digitized(job, done));
         });
         Ok(())
+    }
+
+    /// Counts an attempt and reads the page; why it is not to be digitized, where it is not.
+    fn start(
+        &mut self,
+        job: JobId,
+        page: &mut Vec<u8>,
+    ) -> Result<(Origin, Option<String>), SpoolError> {
+        let origin = self.origin(job)?;
+        let cause = match self.spool.begin(job)? {
+            Start::Digitize => {
+                self.spool.page(job, page)?;
+                None
+            }
+            Start::Reject(Cause::Attempts { count }) => {
+                Some(format!("the page was given up after {count} attempts"))
+            }
+            Start::Reject(Cause::PageLost) => Some("the page was lost on the disk".to_owned()),
+        };
+        Ok((origin, cause))
+    }
+
+    fn origin(&self, job: JobId) -> Result<Origin, SpoolError> {
+        let accepted = &self.spool.job(job)?.facts.accepted;
+        let clock = accepted.clock;
+        Ok(Origin {
+            device: self.report.device.clone(),
+            job: job.to_string(),
+            reference: accepted.reference.clone(),
+            accepted: Moment {
+                boot_id: clock.boot_id,
+                monotonic_ms: clock.monotonic_ms,
+                wall_ms: clock.wall_ms,
+                wall_synced: clock.wall_synced,
+            },
+            version: self.report.version.to_owned(),
+            models: self.models.clone(),
+        })
     }
 
     fn send(&mut self, destination: usize, job: JobId) -> Result<(), ServeError> {
@@ -283,24 +364,30 @@ impl<'a> Service<'a> {
             Ok(()) => {}
             // The spool has set it aside, and it is made again from its page.
             Err(error @ SpoolError::Damaged { .. }) => {
-                (self.say)(&error.to_string());
-                self.bring(News::Unsent(destination));
+                let text = error.to_string();
+                self.voice.say(Level::Warning, "damaged", Some(job), &text);
+                self.bring(News::Unsent(destination, Outcome::Refused));
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.disk_failed(error)?;
+                self.bring(News::Unsent(destination, Outcome::Failed));
+                return Ok(());
+            }
         }
+        let still_ms_max = delivery_ms_max(bytes.len());
         match Outgoing::new(RecordId::from(job), bytes.into()) {
             Ok(outgoing) => {
+                let now_ms = self.now_ms();
+                self.beats
+                    .begin(Part::Destination(destination), still_ms_max, now_ms);
                 let given = self.lines[destination].try_send((job, Rc::new(outgoing)));
                 given.expect("one record at a time is given to a destination");
             }
             Err(error) => {
                 let (fault, reason) = (Failure::Permanent, error.to_string());
-                self.bring(News::Sent(
-                    destination,
-                    job,
-                    Err(LinkError { fault, reason }),
-                ));
+                let error = LinkError { fault, reason };
+                self.bring(News::Sent(destination, job, Err(error)));
             }
         }
         Ok(())
@@ -315,29 +402,69 @@ impl<'a> Service<'a> {
         );
     }
 
-    fn take_in(&mut self, news: News) -> Result<Event, ServeError> {
+    fn take_in(&mut self, news: News) -> Result<Option<Event>, ServeError> {
         match news {
             News::Digitized(job, Ok(done)) => {
-                self.spool.finish(job, done.verdict, &done.record)?;
-                (self.say)(&format!("{job} {}", done.line));
-                Ok(Event::Digitized)
+                self.beats.end(Part::Digitize);
+                self.unkept = Some((job, done));
+                self.keep()
             }
             News::Digitized(job, Err(died)) => {
-                (self.say)(&format!("{job} {died}"));
-                Ok(Event::Digitized)
+                self.beats.end(Part::Digitize);
+                self.report.counts.died += 1;
+                let text = died.to_string();
+                self.voice.say(Level::Error, "died", Some(job), &text);
+                Ok(Some(Event::Digitized))
             }
-            News::Unsent(destination) => Ok(Event::Sent {
+            News::NotBegun => Ok(Some(Event::NotBegun)),
+            News::Unsent(destination, outcome) => Ok(Some(Event::Sent {
                 destination,
-                outcome: Outcome::Refused,
-            }),
+                outcome,
+            })),
             News::Sent(destination, job, outcome) => {
+                self.beats.end(Part::Destination(destination));
                 let outcome = self.sent(destination, job, outcome)?;
-                Ok(Event::Sent {
+                Ok(Some(Event::Sent {
                     destination,
                     outcome,
-                })
+                }))
             }
         }
+    }
+
+    /// Keeps the record that was made last; where the disk does not take it, it is tried again.
+    fn keep(&mut self) -> Result<Option<Event>, ServeError> {
+        let Some((job, done)) = self.unkept.take() else {
+            return Ok(None);
+        };
+        match self.spool.finish(job, done.verdict, &done.record) {
+            Ok(()) => {
+                self.count_finished(done.verdict);
+                let line = &done.line;
+                self.voice.say(Level::Info, "digitized", Some(job), line);
+                Ok(Some(Event::Digitized))
+            }
+            // Purged while it was digitized, or held until it is read again.
+            Err(SpoolError::Unknown { .. } | SpoolError::Held { .. }) => Ok(Some(Event::Digitized)),
+            Err(error) => {
+                self.disk_failed(error)?;
+                self.unkept = Some((job, done));
+                Ok(None)
+            }
+        }
+    }
+
+    /// A disk that fails is no end: what is in the spool is still sent, and it may come back.
+    fn disk_failed(&mut self, error: SpoolError) -> Result<(), ServeError> {
+        if error.kind() == ErrorKind::Bug {
+            return Err(error.into());
+        }
+        let text = format!("the spool: {error}");
+        if self.disk_trouble.is_none() {
+            self.voice.say(Level::Error, "disk", None, &text);
+        }
+        self.disk_trouble = Some(text);
+        Ok(())
     }
 
     fn sent(
@@ -346,18 +473,48 @@ impl<'a> Service<'a> {
         job: JobId,
         outcome: Result<(), LinkError>,
     ) -> Result<Outcome, ServeError> {
-        let name = &self.names[destination];
+        let to = &mut self.report.destinations[destination];
         let Err(error) = outcome else {
-            self.spool.delivered(job, name)?;
-            (self.say)(&format!("{job} delivered to {name}"));
+            to.delivered += 1;
+            to.reason = None;
+            // A job that was purged while its record was on its way has nobody to be told of.
+            if self.spool.job(job).is_ok() {
+                let noted = self.spool.delivered(job, &to.name);
+                let text = format!("delivered to {}", to.name);
+                if let Err(error) = noted {
+                    self.disk_failed(error)?;
+                }
+                self.voice.say(Level::Info, "delivered", Some(job), &text);
+                return Ok(Outcome::Delivered);
+            }
+            let text = format!("delivered to {}", to.name);
+            self.voice.say(Level::Info, "delivered", Some(job), &text);
             return Ok(Outcome::Delivered);
         };
-        (self.say)(&format!("{job} not delivered to {name}: {}", error.reason));
-        self.spool.failed(job, name, error.fault, &error.reason)?;
+        to.failed += 1;
+        to.reason = Some(error.reason.clone());
+        let text = format!("not delivered to {}: {}", to.name, error.reason);
+        self.voice
+            .say(Level::Warning, "not_delivered", Some(job), &text);
+        if self.spool.job(job).is_ok() {
+            let noted = self.spool.failed(job, &to.name, error.fault, &error.reason);
+            if let Err(error) = noted {
+                self.disk_failed(error)?;
+            }
+        }
         Ok(match error.fault {
             Failure::Permanent => Outcome::Refused,
             Failure::Temporary => Outcome::Failed,
         })
+    }
+}
+
+fn options() -> Options {
+    Options {
+        sample_rate: Hertz(500.0),
+        speed: None,
+        gain: None,
+        layout: None,
     }
 }
 
@@ -370,6 +527,20 @@ fn settings(config: &Config, destinations: Vec<String>) -> Settings {
         sent_max: limits::SPOOL_SENT_MAX,
         refusals_max: PERMANENT_ERRORS_MAX,
         destinations,
+    }
+}
+
+fn blank_report(config: &Config, destinations: &[Destination]) -> Report {
+    let blank = |destination: &Destination| DestinationReport {
+        name: destination.name.clone(),
+        ..DestinationReport::default()
+    };
+    Report {
+        device: config.device.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        counts: Counts::default(),
+        destinations: destinations.iter().map(blank).collect(),
+        ..Report::default()
     }
 }
 
@@ -395,19 +566,4 @@ fn begin(
         }
     });
     give
-}
-
-/// What is wrong with the folder, without the name of a file.
-fn told(error: &WatchError) -> String {
-    match error {
-        WatchError::Folder { .. } | WatchError::Crowded { .. } => error.to_string(),
-        WatchError::Move { to, error, .. } => {
-            format!("a page cannot be moved to {}: {error}", to.display())
-        }
-    }
-}
-
-/// For the spread of tries among devices; nothing secret hangs on it.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

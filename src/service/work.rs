@@ -6,6 +6,8 @@
 //! count. Nothing of the page itself is in the line.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::capture::{self, Fault};
 use crate::deliver::encode_native;
@@ -13,9 +15,9 @@ use crate::deliver::spool::Verdict;
 use crate::digitize::{Observer, Options, Stage, digitize};
 use crate::limits;
 use crate::memory;
-use crate::nn::TractNets;
+use crate::nets::{NetError, Nets, Picture, RawMap};
 use crate::page::RawImage;
-use crate::record::{Finding, Record, Severity, Status};
+use crate::record::{Finding, Origin, Record, Severity, Status};
 
 /// What became of a page.
 pub struct Finished {
@@ -31,16 +33,60 @@ pub struct Died {
     pub reason: String,
 }
 
-struct NoClock;
+/// Counts what is done of a page, so that others see it move.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse(Arc<AtomicU64>);
 
-impl Observer for NoClock {
-    fn begins(&mut self, _stage: Stage) {}
+impl Pulse {
+    fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for &Pulse {
+    fn begins(&mut self, _stage: Stage) {
+        self.beat();
+    }
+}
+
+/// Nets whose every picture is counted.
+struct Counted<'a, N>(&'a N, &'a Pulse);
+
+impl<N: Nets> Nets for Counted<'_, N> {
+    fn labels(&self, picture: &Picture) -> Result<Vec<RawMap>, NetError> {
+        self.1.beat();
+        self.0.labels(picture)
+    }
+
+    fn traces<T: Send>(
+        &self,
+        count: usize,
+        draw: &(dyn Fn(usize) -> Picture + Sync),
+        read: &(dyn Fn(usize, RawMap) -> T + Sync),
+    ) -> Result<Vec<T>, NetError> {
+        let draw = |k| {
+            self.1.beat();
+            draw(k)
+        };
+        self.0.traces(count, &draw, read)
+    }
 }
 
 /// Digitizes the page in `bytes`, which are let go of once they are a picture.
-pub fn work(bytes: Vec<u8>, nets: &TractNets, options: &Options) -> Result<Finished, Died> {
+pub fn work(
+    bytes: Vec<u8>,
+    nets: &impl Nets,
+    options: &Options,
+    origin: Origin,
+    pulse: &Pulse,
+) -> Result<Finished, Died> {
+    let nets = Counted(nets, pulse);
     let done = catch_unwind(AssertUnwindSafe(|| match decode(bytes) {
-        Ok(image) => digitize(&image, nets, options, &mut NoClock).map_err(|e| e.to_string()),
+        Ok(image) => digitize(&image, &nets, options, &mut &*pulse).map_err(|e| e.to_string()),
         Err(fault) => Ok(rejection(options, "unreadable", fault.to_string())),
     }));
     let record = match done {
@@ -52,15 +98,17 @@ pub fn work(bytes: Vec<u8>, nets: &TractNets, options: &Options) -> Result<Finis
             });
         }
     };
-    finished(&record).map_err(|reason| Died { reason })
+    finished(record, origin).map_err(|reason| Died { reason })
 }
 
 /// The record of a page that is given up.
-pub fn given_up(options: &Options, reason: String) -> Result<Finished, Died> {
-    finished(&rejection(options, "bug", reason)).map_err(|reason| Died { reason })
+pub fn given_up(options: &Options, origin: Origin, reason: String) -> Result<Finished, Died> {
+    let record = rejection(options, "bug", reason);
+    finished(record, origin).map_err(|reason| Died { reason })
 }
 
-fn finished(record: &Record) -> Result<Finished, String> {
+fn finished(mut record: Record, origin: Origin) -> Result<Finished, String> {
+    record.origin = Some(origin);
     let codes: Vec<&str> = record.findings.iter().map(|f| f.code.as_str()).collect();
     let (verdict, word) = match record.status {
         Status::Ok => (Verdict::Digitized, "ok"),
@@ -70,7 +118,7 @@ fn finished(record: &Record) -> Result<Finished, String> {
     let layout = record.layout.as_deref().unwrap_or("no layout");
     Ok(Finished {
         verdict,
-        record: encode_native(record).map_err(|error| error.to_string())?,
+        record: encode_native(&record).map_err(|error| error.to_string())?,
         line: format!("{word}, {layout} {}", codes.join(" ")),
     })
 }

@@ -70,6 +70,7 @@ fn record() -> Record {
         ],
         labels: Vec::new(),
         line_width: None,
+        origin: None,
     }
 }
 

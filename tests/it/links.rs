@@ -5,6 +5,7 @@
 //! bound; nothing leaves this machine. `LEADSCAN_LONG` raises the counts.
 
 mod authority;
+mod cut;
 #[cfg(feature = "https")]
 mod https;
 #[cfg(feature = "mqtt")]
@@ -17,7 +18,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use leadscan::deliver::link::{Delivering, Link, LinkError, Outgoing, RecordId, link_named};
+use leadscan::deliver::link::{
+    Checking, Delivering, Link, LinkError, Outgoing, RecordId, link_named,
+};
 use leadscan::deliver::spool::Failure;
 use tokio::time::timeout;
 
@@ -104,10 +107,22 @@ impl Link for Faulty<'_> {
     fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a> {
         Box::pin(self.send(record))
     }
+
+    fn check(&mut self) -> Checking<'_> {
+        self.inner.check()
+    }
+}
+
+/// A look leaves nothing behind.
+fn names_nothing(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).unwrap();
+    entries.all(|entry| entry.unwrap().file_name().to_string_lossy() != ".leadscan-check")
 }
 
 /// What every link must do; `folder` is where its receiver keeps the records.
 async fn keeps_the_contract(link: &mut dyn Link, folder: &Path) {
+    let found = link.check().await.unwrap();
+    assert!(!found.is_empty() && names_nothing(folder), "{found}");
     let mut records = plain_records();
     for record in records.iter().chain(&records) {
         link.deliver(record).await.unwrap();

@@ -3,8 +3,12 @@
 mod capture;
 mod cli;
 mod deliver;
+mod gate;
 mod links;
 mod nn;
 mod pages;
+#[cfg(feature = "barcode")]
+mod reference;
 mod serve;
 mod tidy;
+mod unit;

@@ -1,5 +1,10 @@
 //! The service as a process: what it accepted arrives, whatever happens to it in between.
 
+mod deadly;
+mod disk;
+mod endurance;
+mod reach;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -27,13 +32,60 @@ fn site() -> TempDir {
     site
 }
 
-fn serve(site: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_leadscan"))
+/// A service that ends with its test, at the latest.
+struct Running(Child);
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(site: &Path) -> Running {
+    serve_with(site, &[])
+}
+
+fn serve_with(site: &Path, arguments: &[&str]) -> Running {
+    let said = match std::env::var_os("LEADSCAN_SAY") {
+        Some(_) => Stdio::inherit(),
+        None => Stdio::null(),
+    };
+    let child = Command::new(env!("CARGO_BIN_EXE_leadscan"))
         .args(["serve", "--config"])
         .arg(site.join("leadscan.toml"))
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .args(arguments)
+        .stderr(said)
+        .spawn();
+    Running(child.unwrap())
+}
+
+/// Ends a service as systemd does; how it ended.
+fn terminate(mut service: Running) -> Option<i32> {
+    let told = Command::new("kill").arg(service.id().to_string()).status();
+    assert!(told.unwrap().success());
+    service.wait().unwrap().code()
+}
+
+fn add_to_config(site: &Path, text: &str) {
+    let path = site.join("leadscan.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{config}\n{text}\n")).unwrap();
 }
 
 fn names(folder: &Path) -> BTreeSet<String> {
@@ -45,12 +97,16 @@ fn names(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
+    wait_for_within(PATIENCE, what, is_so);
+}
+
+fn wait_for_within(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(
-            began.elapsed() < PATIENCE,
-            "{what}: not within {PATIENCE:?}"
+            began.elapsed() < patience,
+            "{what}: not within {patience:?}"
         );
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -67,12 +123,13 @@ fn drop_pages(site: &Path, from: usize, count: usize) {
 
 #[test]
 fn every_page_has_one_record_though_the_service_is_killed_again_and_again() {
-    const KILLS: usize = 20;
     const PAGES_A_TIME: usize = 3;
+    let is_long = std::env::var_os("LEADSCAN_LONG").is_some();
+    let kills = if is_long { 500 } else { 20 };
     let site = site();
     // The moments are spread over a start and the work after it; the series is always the same.
     let mut state = 12_345u64;
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let mut service = serve(site.path());
         drop_pages(site.path(), kill * PAGES_A_TIME, PAGES_A_TIME);
         state = state
@@ -82,19 +139,18 @@ fn every_page_has_one_record_though_the_service_is_killed_again_and_again() {
         service.kill().unwrap();
         service.wait().unwrap();
     }
-    let mut service = serve(site.path());
+    let service = serve(site.path());
     // The last one shows that this service has begun.
-    drop_pages(site.path(), KILLS * PAGES_A_TIME, 1);
+    drop_pages(site.path(), kills * PAGES_A_TIME, 1);
     let out = site.path().join("out");
-    let count = KILLS * PAGES_A_TIME + 1;
+    let count = kills * PAGES_A_TIME + 1;
     wait_for("all records", || names(&out).len() >= count);
     wait_for("an empty spool", || {
         names(&site.path().join("spool/jobs")).is_empty()
     });
-    let terminated = Command::new("kill").arg(service.id().to_string()).status();
-    assert!(terminated.unwrap().success());
-    assert_eq!(service.wait().unwrap().code(), Some(0));
+    assert_eq!(terminate(service), Some(0));
     assert_eq!(names(&out).len(), count, "one record a page");
+    println!("killed {kills} times: {count} pages, 0 lost, 0 doubled");
     assert_eq!(names(&site.path().join("in/done")).len(), count);
 }
 

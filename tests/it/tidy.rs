@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 /// Edges: thin, and strangers to each other.
-const EDGES: [&str; 5] = ["capture", "deliver", "front", "memory", "nn"];
+const EDGES: [&str; 6] = ["capture", "deliver", "front", "memory", "nn", "web"];
 /// Brings edges and core together; may name all, and is named by none.
 const TOP: [&str; 2] = ["cli", "service"];
 /// Walks the core; may name all of it.

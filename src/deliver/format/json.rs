@@ -14,7 +14,7 @@ use crate::deliver::{
 };
 use crate::labels::Lead;
 use crate::record::{
-    Finding, Known, PageCalibration, Record, Role, SeenLabel, Status, TraceRecord,
+    Finding, Known, Origin, PageCalibration, Record, Role, SeenLabel, Status, TraceRecord,
 };
 use crate::units::{MmPerMillivolt, MmPerSecond};
 
@@ -70,6 +70,9 @@ pub struct Report<'a> {
     /// Most heap held at once for this page.
     pub peak_heap_mib: Option<f64>,
     pub version: &'static str,
+    /// Of a page that a device digitized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<&'a Origin>,
 }
 
 /// Speed, gain and scale, each with how it is known: `measured`, `read`, `given` or `assumed`.
@@ -158,6 +161,7 @@ impl<'a> Report<'a> {
             peak_memory_mib: work.peak_memory_mib,
             peak_heap_mib: work.peak_heap_mib,
             version: env!("CARGO_PKG_VERSION"),
+            origin: record.origin.as_ref(),
         }
     }
 }

@@ -3,17 +3,18 @@
 //! ```text
 //!   offset  bytes  what
 //!        0      8  magic: 89 4C 53 52 0D 0A 1A 0A  ("\x89LSR\r\n\x1a\n")
-//!        8      2  version, least byte first: 1
+//!        8      2  version, least byte first: 2
 //!       10      4  payload length n in bytes, least byte first; at most 32 MiB
 //!       14      n  payload: `Wire`, in postcard's wire format
 //!     14+n      4  CRC-32 (ISO-HDLC) of all bytes before it, least byte first
 //! ```
 //!
 //! Nothing follows. Samples are whole microvolts: a varint each, 0 for a missing sample, else 1 plus
-//! the zig-zag of its difference from the last present sample (from 0 at the start). Enumerations
-//! are the index of their variant, which is why `Wire` and its parts are types of their own: what
-//! they look like is version 1, whatever becomes of `Record`. A file that is cut off, damaged or of
-//! another version is a `NativeError`.
+//! the zig-zag of its difference from the last present sample (from 0 at the start). Points of a line
+//! are quarters of a pixel, x and y in turn: the zig-zag of each one's difference from the last.
+//! Enumerations are the index of their variant, which is why `Wire` and its parts are types of their
+//! own: what they look like is version 2, whatever becomes of `Record`. A file that is cut off,
+//! damaged or of another version is a `NativeError`.
 
 use std::io::Write;
 
@@ -24,7 +25,7 @@ use crate::deliver::{Delivery, Format, Holds};
 use crate::labels::Lead;
 use crate::limits;
 use crate::record::{
-    Evidence, Finding, Known, PageCalibration, Record, Role, SeenLabel, Severity, Status,
+    Evidence, Finding, Known, Origin, PageCalibration, Record, Role, SeenLabel, Severity, Status,
     TraceRecord,
 };
 use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond, Seconds};
@@ -32,7 +33,9 @@ use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond, Seconds};
 pub struct Native;
 
 const MAGIC: [u8; 8] = *b"\x89LSR\r\n\x1a\n";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// A point of a line is told in steps of this share of a pixel.
+const POINT_STEPS: f32 = 4.0;
 const HEAD_BYTES: usize = 14;
 const CRC_BYTES: usize = 4;
 const CHECK: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
@@ -122,7 +125,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, NativeError> {
     wire.record()
 }
 
-/// A record as version 1 writes it, in this order.
+/// A record as version 2 writes it, in this order.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     status: Status,
@@ -136,6 +139,7 @@ struct Wire {
     traces: Vec<WireTrace>,
     labels: Vec<WireLabel>,
     line_width_mm: Option<f32>,
+    origin: Option<Origin>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,7 +173,7 @@ struct WireTrace {
     start_s: f32,
     samples: Vec<u64>,
     corners_px: [[f32; 2]; 4],
-    line_px: Vec<[f32; 2]>,
+    line: Vec<u64>,
     quality: f32,
     coverage: f32,
     gain_mm_mv: f32,
@@ -222,6 +226,7 @@ impl Wire {
             traces: record.traces.iter().map(WireTrace::of).collect(),
             labels: record.labels.iter().map(label).collect(),
             line_width_mm: record.line_width.map(|width| width.0),
+            origin: record.origin.clone(),
         }
     }
 
@@ -268,6 +273,7 @@ impl Wire {
                 .collect::<Result<_, _>>()?,
             labels: self.labels.into_iter().map(label).collect(),
             line_width: self.line_width_mm.map(Mm),
+            origin: self.origin,
         })
     }
 }
@@ -320,7 +326,7 @@ impl WireTrace {
             start_s: trace.start.0,
             samples: pack(&trace.samples),
             corners_px: trace.corners_px,
-            line_px: trace.line_px.clone(),
+            line: pack_line(&trace.line_px),
             quality: trace.quality,
             coverage: trace.coverage,
             gain_mm_mv: trace.gain.0,
@@ -334,7 +340,7 @@ impl WireTrace {
             start: Seconds(self.start_s),
             samples: unpack(&self.samples)?,
             corners_px: self.corners_px,
-            line_px: self.line_px,
+            line_px: unpack_line(&self.line)?,
             quality: self.quality,
             coverage: self.coverage,
             gain: MmPerMillivolt(self.gain_mm_mv),
@@ -351,7 +357,7 @@ fn pack(samples: &[Option<Millivolt>]) -> Vec<u64> {
         };
         let step = i64::from(value) - last;
         last = i64::from(value);
-        1 + ((step << 1) ^ (step >> 63)).cast_unsigned()
+        1 + zigzag(step)
     };
     samples.iter().map(code).collect()
 }
@@ -363,15 +369,63 @@ fn microvolts(millivolts: f32) -> Option<i32> {
     fits.then_some(value as i32)
 }
 
+/// Points that are no place on a page are left out.
+fn pack_line(points: &[[f32; 2]]) -> Vec<u64> {
+    let mut last = [0_i64; 2];
+    let mut codes = Vec::with_capacity(2 * points.len());
+    for point in points {
+        let steps = point.map(|px| (px * POINT_STEPS).round());
+        let fits = |step: &f32| step.abs() <= (limits::SIDE_PX_MAX as f32) * POINT_STEPS;
+        if !steps.iter().all(fits) {
+            continue;
+        }
+        for (step, last) in steps.into_iter().zip(&mut last) {
+            // Bounded above: a whole number of at most 17 bits.
+            let step = step as i64;
+            codes.push(zigzag(step - std::mem::replace(last, step)));
+        }
+    }
+    codes
+}
+
+fn unpack_line(codes: &[u64]) -> Result<Vec<[f32; 2]>, NativeError> {
+    let mut last = [0_i64; 2];
+    let mut points = Vec::with_capacity(codes.len() / 2);
+    let (pairs, rest) = codes.as_chunks::<2>();
+    let bound = limits::SIDE_PX_MAX as i64 * POINT_STEPS as i64;
+    for pair in pairs {
+        for (code, last) in pair.iter().zip(&mut last) {
+            let step = last.checked_add(unzigzag(*code));
+            let step = step.filter(|step| step.abs() <= bound);
+            *last = step.ok_or_else(|| NativeError::Payload {
+                reason: "a point of a line is beyond every page".to_owned(),
+            })?;
+        }
+        points.push(last.map(|step| step as f32 / POINT_STEPS));
+    }
+    if rest.is_empty() {
+        return Ok(points);
+    }
+    let reason = "half a point of a line is missing".to_owned();
+    Err(NativeError::Payload { reason })
+}
+
+fn zigzag(step: i64) -> u64 {
+    ((step << 1) ^ (step >> 63)).cast_unsigned()
+}
+
+fn unzigzag(code: u64) -> i64 {
+    (code >> 1).cast_signed() ^ -(code & 1).cast_signed()
+}
+
 fn unpack(codes: &[u64]) -> Result<Vec<Option<Millivolt>>, NativeError> {
     let mut last = 0_i64;
     let sample = |code: &u64| {
         let Some(zigzag) = code.checked_sub(1) else {
             return Ok(None);
         };
-        let step = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
         let value = last
-            .checked_add(step)
+            .checked_add(unzigzag(zigzag))
             .and_then(|value| i32::try_from(value).ok());
         let value = value.ok_or_else(|| NativeError::Payload {
             reason: "a sample is beyond 32 bits of microvolts".to_owned(),
@@ -388,6 +442,7 @@ fn unpack(codes: &[u64]) -> Result<Vec<Option<Millivolt>>, NativeError> {
 mod tests {
     use super::*;
     use crate::deliver::twelve::tests::{record, trace};
+    use crate::record::Moment;
 
     fn full() -> Record {
         let samples = [
@@ -420,6 +475,19 @@ mod tests {
         };
         record.labels.push(label);
         record.line_width = Some(Mm(0.25));
+        record.origin = Some(Origin {
+            device: "bed 7".to_owned(),
+            job: "01J".to_owned(),
+            reference: Some("R7".to_owned()),
+            accepted: Moment {
+                boot_id: [7; 16],
+                monotonic_ms: 1,
+                wall_ms: 1_800_000_000_000,
+                wall_synced: true,
+            },
+            version: "0.1.0".to_owned(),
+            models: vec!["ab".to_owned()],
+        });
         let scale = Known {
             value: 8.0,
             evidence: Evidence::Measured,
@@ -487,11 +555,12 @@ mod tests {
             "00002041",
             "00",
             "00",
+            "00",
         ]
         .concat()
         .replace(' ', "");
         let length = payload.len() / 2;
-        let head = format!("894c53520d0a1a0a0100{length:02x}000000");
+        let head = format!("894c53520d0a1a0a0200{length:02x}000000");
         assert_eq!(&text[..text.len() - 8], format!("{head}{payload}"));
     }
 
@@ -525,6 +594,16 @@ mod tests {
                 let _ = decode(&content);
             }
         }
+    }
+
+    #[test]
+    fn a_line_is_kept_to_a_quarter_of_a_pixel() {
+        let line = [[10.1, 5.0], [f32::NAN, 1.0], [1e9, 0.0], [11.1, 4.0]];
+        let back = unpack_line(&pack_line(&line)).unwrap();
+        assert_eq!(back, [[10.0, 5.0], [11.0, 4.0]]);
+        assert!(unpack_line(&[1]).is_err(), "half a point");
+        assert!(unpack_line(&[u64::MAX, 1]).is_ok(), "a small step back");
+        assert!(unpack_line(&[u64::MAX - 1, 1]).is_err(), "off the page");
     }
 
     #[test]

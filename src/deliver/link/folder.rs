@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::sender::Outgoing;
 use super::store::{durable_digest, record_path};
-use super::{Delivering, Link, LinkError};
+use super::{Checking, Delivering, Link, LinkError};
 use crate::deliver::file::write_whole;
 use crate::limits;
 
@@ -61,6 +61,30 @@ impl Link for Folder {
     fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a> {
         Box::pin(self.send(record))
     }
+
+    fn check(&mut self) -> Checking<'_> {
+        let folder = self.settings.folder.clone();
+        Box::pin(async move {
+            let bound = Duration::from_millis(limits::LINK_FOLDER_MS_MAX);
+            let trying = spawn_blocking(move || try_out(&folder));
+            let tried = timeout(bound, trying).await;
+            let tried = tried.map_err(|_| LinkError::temporary("the folder does not answer"))?;
+            tried.map_err(LinkError::temporary)?
+        })
+    }
+}
+
+/// Writes a file as a record is written, and removes it.
+fn try_out(folder: &Path) -> Result<String, LinkError> {
+    if !folder.is_dir() {
+        let folder = folder.display();
+        return Err(LinkError::temporary(format!("{folder} is no folder")));
+    }
+    let path = folder.join(".leadscan-check");
+    let written = write_whole(&path, |out| out.write_all(b"check"));
+    written.map_err(LinkError::temporary)?;
+    std::fs::remove_file(&path).map_err(LinkError::temporary)?;
+    Ok("the folder takes files".to_owned())
 }
 
 fn put(folder: &Path, record: &Outgoing) -> Result<(), LinkError> {

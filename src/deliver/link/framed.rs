@@ -17,7 +17,7 @@ use super::backoff::Backoff;
 use super::frame::{self, FrameReader};
 use super::sender::{Action, Event, Outgoing, Pace, Sender};
 use super::wire::Refusal;
-use super::{Delivering, Link, LinkError};
+use super::{Checking, Delivering, Link, LinkError};
 use crate::limits;
 
 const READ_BYTES: usize = 512;
@@ -116,6 +116,13 @@ impl<L: Line> Framed<L> {
 impl<L: Line> Link for Framed<L> {
     fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a> {
         Box::pin(self.send(record))
+    }
+
+    fn check(&mut self) -> Checking<'_> {
+        Box::pin(async {
+            let opened = self.line.open().await.map_err(LinkError::temporary);
+            opened.map(|_| "the line opens".to_owned())
+        })
     }
 }
 

@@ -41,7 +41,7 @@ use super::secret::SecretFile;
 use super::sender::Outgoing;
 use super::tcp::{Connection, Security};
 use super::wire::RecordDigest;
-use super::{Delivering, Link, LinkError, SettingsError};
+use super::{Checking, Delivering, Link, LinkError, SettingsError};
 use crate::limits;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -126,6 +126,13 @@ impl Https {
 impl Link for Https {
     fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a> {
         Box::pin(self.send(record))
+    }
+
+    fn check(&mut self) -> Checking<'_> {
+        Box::pin(async {
+            let opened = self.connection.open().await.map_err(LinkError::temporary);
+            opened.map(|_| "the server is reached, and is who it should be".to_owned())
+        })
     }
 }
 

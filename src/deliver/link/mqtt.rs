@@ -43,7 +43,7 @@ use super::secret::SecretFile;
 use super::sender::Outgoing;
 use super::tcp::{Connection, Security};
 use super::wire::NAME_BYTES_MAX;
-use super::{Delivering, Link, LinkError, Resting, SettingsError};
+use super::{Checking, Delivering, Link, LinkError, Resting, SettingsError};
 use crate::limits;
 
 use session::{Broken, Hello, Session};
@@ -239,6 +239,13 @@ impl Mqtt {
 impl Link for Mqtt {
     fn deliver<'a>(&'a mut self, record: &'a Outgoing) -> Delivering<'a> {
         Box::pin(self.send(record))
+    }
+
+    fn check(&mut self) -> Checking<'_> {
+        Box::pin(async {
+            let opened = self.open().await.map_err(LinkError::temporary);
+            opened.map(|_| "the broker lets the device in".to_owned())
+        })
     }
 
     fn rest(&mut self) -> Resting<'_> {

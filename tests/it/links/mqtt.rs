@@ -556,6 +556,17 @@ async fn rest_until(what: &str, link: &mut dyn Link, mut condition: impl FnMut()
     }
 }
 
+/// It is ended with its test.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_service_that_is_killed_is_offline() {
     let Some(broker) = Broker::start(OPEN) else {
@@ -579,15 +590,15 @@ fn a_service_that_is_killed_is_offline() {
         .args(["serve", "--config"])
         .arg(&path)
         .stderr(Stdio::null());
-    let mut service = command.spawn().unwrap();
+    let mut service = Service(command.spawn().unwrap());
     // Without a record, and it stays so.
     subscriber.wait_for_state("online");
     wait_for("pings", || broker.said("Received PINGREQ from bed 7") >= 4);
     std::fs::write(site.path().join("in/page.png"), "no picture").unwrap();
     wait_for("a record", || subscriber.see(|seen| seen.stored) == 1);
     subscriber.wait_for_state("online");
-    service.kill().unwrap();
-    service.wait().unwrap();
+    service.0.kill().unwrap();
+    service.0.wait().unwrap();
     subscriber.wait_for_state("offline");
     let mut counts = BTreeMap::new();
     for state in subscriber.see(|seen| seen.states.clone()) {

@@ -25,10 +25,18 @@ pub struct Peer {
 impl Peer {
     /// Begins to receive on a line into `folder`, and waits until it does.
     pub fn start(kind: Kind, line: &[&str], folder: &Path) -> Self {
-        let mut command = match kind {
-            Kind::Leadscan => Command::new(env!("CARGO_BIN_EXE_leadscan")),
-            Kind::Python => Command::new("python3"),
+        Self::start_under(&[], kind, line, folder)
+    }
+
+    /// The same, begun by another command.
+    pub fn start_under(prefix: &[&str], kind: Kind, line: &[&str], folder: &Path) -> Self {
+        let program = match kind {
+            Kind::Leadscan => env!("CARGO_BIN_EXE_leadscan"),
+            Kind::Python => "python3",
         };
+        let mut words = prefix.iter().chain(std::iter::once(&program));
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         match kind {
             Kind::Leadscan => command.arg("receive"),
             Kind::Python => {
