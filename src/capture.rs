@@ -8,13 +8,21 @@
 //! TIFF in strips), else refused. An Exif block that cannot be read counts as absent: which way is
 //! up is found from the page anyway. Every refusal names the file and the reason.
 
+#[cfg(all(feature = "camera", target_os = "linux"))]
+mod camera;
+mod encode;
 mod find;
 pub mod gate;
 mod jpeg;
 mod kind;
 mod png;
+mod program;
 pub mod reference;
 mod rows;
+mod rpicam;
+mod scanner;
+#[cfg(all(feature = "camera", target_os = "linux"))]
+mod sharpness;
 pub mod source;
 mod tiff;
 mod turn;
@@ -113,7 +121,24 @@ impl Fault {
 const UNNAMED: &str = "page";
 
 /// All sources that capture when asked, in reading order.
-pub static SOURCES: [SourceKind; 0] = [];
+pub static SOURCES: &[SourceKind] = &[
+    #[cfg(all(feature = "camera", target_os = "linux"))]
+    SourceKind {
+        name: "camera",
+        make: camera::new,
+        devices: camera::devices,
+    },
+    SourceKind {
+        name: "rpicam",
+        make: rpicam::new,
+        devices: rpicam::devices,
+    },
+    SourceKind {
+        name: "scanner",
+        make: scanner::new,
+        devices: scanner::devices,
+    },
+];
 
 /// The sort of source of that name.
 pub fn source_named(name: &str) -> Option<&'static SourceKind> {

@@ -87,6 +87,26 @@ pub const LINK_KEEP_ALIVE_S: [u16; 2] = [1, 600];
 pub const LINK_IDLE_MS_MAX: u64 = 600_000;
 /// A source on its thread looks this often whether it is to give up.
 pub const CAPTURE_STEP_MS_MAX: u64 = 200;
+/// Longest that a source may be set to wait for its device; shortest that makes sense.
+pub const CAPTURE_WAIT_MS: [u64; 2] = [100, 600_000];
+/// Bytes of a captured page: what the spool takes.
+pub const CAPTURE_PAGE_BYTES_MAX: usize = SPOOL_BODY_BYTES_MAX;
+/// Pages of one filling of a feeder.
+pub const CAPTURE_PAGES_MAX: usize = 500;
+/// Frames that a camera may spoil in one capture, and that are left out at first.
+pub const CAPTURE_BAD_FRAMES_MAX: usize = 20;
+pub const CAPTURE_FIRST_FRAMES_MAX: usize = 200;
+/// Pixels of the frame whose sharpness is measured; larger ones are made smaller first.
+pub const SHARPNESS_PX_MAX: usize = 4_000_000;
+/// A scan finer than this is averaged.
+pub const SCAN_DPI_MAX: u32 = 300;
+/// Devices of a sort that are looked at.
+pub const CAPTURE_DEVICES_MAX: usize = 64;
+/// Bytes that are kept of what a program says: the last of its complaints, all of its list.
+pub const PROGRAM_SAID_BYTES_MAX: usize = 2_048;
+pub const PROGRAM_LIST_BYTES_MAX: usize = 64 << 10;
+/// A program that is told to end has this long before it is killed.
+pub const PROGRAM_END_MS_MAX: u64 = 1_000;
 /// Ends of jobs that wait to be taken in by the service.
 pub const SERVICE_NEWS_MAX: usize = 16;
 /// The front panel's thread looks this often for what it is to show.

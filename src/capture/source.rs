@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
 
+use crate::limits;
+
 /// A way to pages.
 pub trait Source: Send {
     /// Captures what lies there: one page of a camera, all pages of a feeder. `take` is given each
@@ -81,6 +83,20 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    pub(super) fn missing(device: &str, reason: impl ToString) -> Self {
+        Self::Missing {
+            device: device.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn failed(device: &str, reason: impl ToString) -> Self {
+        Self::Failed {
+            device: device.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Operator { .. } | Self::Stopped => ErrorKind::Operator,
@@ -127,5 +143,16 @@ impl SourceKind {
 pub(super) fn read<S: DeserializeOwned>(table: toml::Table) -> Result<S, SettingsError> {
     table.try_into().map_err(|error| SettingsError::Table {
         reason: error.to_string().trim_end().to_owned(),
+    })
+}
+
+/// A time-out out of settings.
+pub(super) fn check_wait_ms(found: u64) -> Result<(), SettingsError> {
+    let [min, max] = limits::CAPTURE_WAIT_MS;
+    if (min..=max).contains(&found) {
+        return Ok(());
+    }
+    Err(SettingsError::Table {
+        reason: format!("wait_ms is {found}; it can be {min} to {max}"),
     })
 }

@@ -10,5 +10,6 @@ mod pages;
 #[cfg(feature = "barcode")]
 mod reference;
 mod serve;
+mod sources;
 mod tidy;
 mod unit;
