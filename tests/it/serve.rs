@@ -1,5 +1,6 @@
 //! The service as a process: what it accepted arrives, whatever happens to it in between.
 
+mod captures;
 mod deadly;
 mod disk;
 mod endurance;
