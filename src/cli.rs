@@ -9,6 +9,7 @@ mod batch;
 mod clock;
 mod console;
 mod doctor;
+mod export;
 mod page;
 mod receive;
 mod serve;
@@ -117,6 +118,7 @@ pub fn run(cli: &Cli, heap: &Counting) -> ExitStatus {
         Command::Digitize(arguments) => batch::digitize(arguments, heap),
         Command::Receive(arguments) => receive::receive(arguments),
         Command::Serve(arguments) => serve::serve(arguments),
+        Command::Export(arguments) => export::export(arguments),
         Command::Doctor(arguments) => doctor::doctor(arguments),
         Command::Status(arguments) => service::status(arguments),
         Command::Capture(arguments) => service::capture(arguments),

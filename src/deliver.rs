@@ -119,6 +119,22 @@ pub fn deliver(
     Ok(written)
 }
 
+/// Writes a record that came from elsewhere, under its name there.
+pub fn deliver_record(
+    record: &Record,
+    id: &str,
+    formats: &[&dyn Format],
+    folder: &Path,
+) -> Result<Vec<PathBuf>, DeliverError> {
+    let account = &Account::of_record(record, formats);
+    let delivery = Delivery {
+        id,
+        record,
+        account,
+    };
+    deliver(&delivery, formats, folder)
+}
+
 /// Draws the overlay to its file beside the record's.
 pub fn deliver_overlay(
     delivery: &Delivery,

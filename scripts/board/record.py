@@ -1,4 +1,4 @@
-"""Signals of a native record (`ID.lsr`, version 1), in plain Python.
+"""Signals of a native record (`ID.lsr`, version 2), in plain Python.
 
 In: a record's bytes, as src/deliver/format/native.rs tells them. Out: its traces in microvolts,
 with None where a sample is missing. Lengths and the checksum are checked; what is not as it should
@@ -86,7 +86,7 @@ class _Fields:
             last += ((packed - 1) >> 1) ^ -((packed - 1) & 1)
             samples_uv.append(last)
         self.take(8 * 4)
-        self.many(lambda: self.take(2 * 4))
+        self.many(self.number)
         self.take(3 * 4)
         return Trace(lead, start_s, samples_uv)
 
@@ -95,8 +95,8 @@ def traces(record: bytes) -> list[Trace]:
     """The record's traces, in its order."""
     payload = record[HEAD_BYTES:-CRC_BYTES]
     version, length = struct.unpack_from("<HI", record, len(MAGIC))
-    if not record.startswith(MAGIC) or version != 1 or length != len(payload):
-        raise ValueError("not a native record of version 1")
+    if not record.startswith(MAGIC) or version != 2 or length != len(payload):
+        raise ValueError("not a native record of version 2")
     if zlib.crc32(record[:-CRC_BYTES]) != struct.unpack("<I", record[-CRC_BYTES:])[0]:
         raise ValueError("the record is damaged")
     fields = _Fields(payload)

@@ -1,15 +1,13 @@
-/* The test side's program on the emulated board: what stands before the camera, and a front panel.
+/* The test side's program on the emulated board: what stands before the camera.
  *
  *   stage show OUTPUT CAMERA PAGE.ppm    joins vivid's HDMI output to its HDMI input, and shows the
  *                                        page, in the middle of white, until it is ended
  *   stage grab CAMERA FRAMES FILE        keeps the last of so many frames, YUYV; says its size
- *   stage mirror INPUT OUTPUT            GPIO lines by name: the output follows the input
  *   stage sync FILE                      a file or a folder, durable
  *
  * One line on standard output when a part is ready; an error is told in words, with status 1. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/gpio.h>
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -23,7 +21,7 @@
 
 /* The format of CEA-861's 1920 x 1080 at 24 Hz; white in YUYV. */
 enum { WIDTH = 1920, HEIGHT = 1080, BUFFERS = 2, FRAME_MS_MAX = 20000 };
-enum { BYTES = 2 * WIDTH * HEIGHT, CHIPS_MAX = 8, SIDE_MAX = 8192 };
+enum { BYTES = 2 * WIDTH * HEIGHT, SIDE_MAX = 8192 };
 
 static void fail(const char *form, ...)
 {
@@ -210,51 +208,6 @@ static void grab(const char *camera, int frames, const char *path)
     }
 }
 
-/* A GPIO line by its name, requested; its offset is always 0 in the request. */
-static int line(const char *name, uint64_t flags)
-{
-    for (int chip = 0; chip < CHIPS_MAX; chip++) {
-        char path[32];
-        snprintf(path, sizeof path, "/dev/gpiochip%d", chip);
-        int file = open(path, O_RDWR);
-        if (file < 0)
-            continue;
-        struct gpiochip_info about = { 0 };
-        request(file, GPIO_GET_CHIPINFO_IOCTL, &about, path);
-        for (uint32_t offset = 0; offset < about.lines; offset++) {
-            struct gpio_v2_line_info found = { .offset = offset };
-            request(file, GPIO_V2_GET_LINEINFO_IOCTL, &found, path);
-            if (strcmp(found.name, name) != 0)
-                continue;
-            struct gpio_v2_line_request wanted = {
-                .offsets = { offset }, .num_lines = 1, .consumer = "stage", .config.flags = flags };
-            request(file, GPIO_V2_GET_LINE_IOCTL, &wanted, name);
-            close(file);
-            return wanted.fd;
-        }
-        close(file);
-    }
-    errno = ENODEV;
-    fail("no line %s", name);
-    return -1;
-}
-
-static void mirror(const char *input, const char *output)
-{
-    int in = line(input, GPIO_V2_LINE_FLAG_INPUT | GPIO_V2_LINE_FLAG_EDGE_RISING |
-        GPIO_V2_LINE_FLAG_EDGE_FALLING);
-    int out = line(output, GPIO_V2_LINE_FLAG_OUTPUT);
-    puts("mirroring");
-    fflush(stdout);
-    struct gpio_v2_line_event event;
-    while (read(in, &event, sizeof event) == sizeof event) {
-        struct gpio_v2_line_values set = {
-            .bits = event.id == GPIO_V2_LINE_EVENT_RISING_EDGE, .mask = 1 };
-        request(out, GPIO_V2_LINE_SET_VALUES_IOCTL, &set, output);
-    }
-    fail("%s", input);
-}
-
 static void sync_file(const char *path)
 {
     int file = open(path, O_RDONLY);
@@ -269,11 +222,9 @@ int main(int count, char **words)
         show(words[2], words[3], words[4]);
     else if (strcmp(what, "grab") == 0 && count == 5)
         grab(words[2], atoi(words[3]), words[4]);
-    else if (strcmp(what, "mirror") == 0 && count == 4)
-        mirror(words[2], words[3]);
     else if (strcmp(what, "sync") == 0 && count == 3)
         sync_file(words[2]);
     else
-        return fprintf(stderr, "stage: show, grab, mirror or sync; see stage.c\n"), 2;
+        return fprintf(stderr, "stage: show, grab or sync; see stage.c\n"), 2;
     return 0;
 }

@@ -25,6 +25,8 @@ pub enum Command {
     Digitize(DigitizeArguments),
     /// Receive records from devices and keep them as files: the other end of serial and TCP links.
     Receive(ReceiveArguments),
+    /// Write records (`ID.lsr`) in other formats.
+    Export(ExportArguments),
     /// Run unattended: pages become records at every destination.
     Serve(ServeArguments),
     /// Try out everything that the configuration names, and say how to mend what does not work.
@@ -72,6 +74,20 @@ pub struct DoctorArguments {
     /// JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Exit status: 0 all written, 1 some record could not be read or written, 2 usage.
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// Records, as `leadscan receive` and folders of records have them.
+    #[arg(value_name = "RECORD", required = true)]
+    pub records: Vec<PathBuf>,
+    /// Folder for the results; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// What to write: csv, json, wfdb, native.
+    #[arg(long, value_delimiter = ',', default_value = "csv,json", value_parser = format_name)]
+    pub format: Vec<String>,
 }
 
 /// How the running service is reached, and what is printed.

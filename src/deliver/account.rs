@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Format;
+use crate::record::{Evidence, Record};
+
 /// The file that a page came from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Source {
@@ -64,4 +67,38 @@ pub struct Account {
     pub work: Work,
     /// Why there is no record, in words; the page could not be read or the program failed.
     pub error: Option<String>,
+}
+
+impl Account {
+    /// Of a record that came from elsewhere: what it says of itself is all that is known.
+    pub fn of_record(record: &Record, formats: &[&dyn Format]) -> Self {
+        let origin = record.origin.as_ref();
+        let names = ["labels", "trace"].iter();
+        let hashes = origin.map_or(&[][..], |origin| origin.models.as_slice());
+        let model = |(name, sha256): (&&str, &String)| ModelUsed {
+            name: (*name).to_owned(),
+            sha256: sha256.clone(),
+        };
+        let calibration = record.calibration.as_ref();
+        Self {
+            source: Source::default(),
+            options: GivenOptions {
+                fs_hz: record.sample_rate.0,
+                speed_mm_s: calibration
+                    .and_then(|found| given(found.speed.evidence, found.speed.value.0)),
+                gain_mm_mv: calibration
+                    .and_then(|found| given(found.gain.evidence, found.gain.value.0)),
+                layout: None,
+                formats: formats.iter().map(|f| f.name().to_owned()).collect(),
+                overlay: false,
+            },
+            models: names.zip(hashes).map(model).collect(),
+            work: Work::default(),
+            error: None,
+        }
+    }
+}
+
+fn given(evidence: Evidence, value: f32) -> Option<f32> {
+    (evidence == Evidence::Given).then_some(value)
 }

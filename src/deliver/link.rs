@@ -162,7 +162,7 @@ pub static LINKS: &[LinkKind] = &[
     },
     LinkKind {
         name: "folder",
-        make: |table, _| Ok(Box::new(folder::Folder::new(read(table)?))),
+        make: |table, _| Ok(Box::new(folder::Folder::new(read(table)?)?)),
     },
 ];
 

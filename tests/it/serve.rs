@@ -215,3 +215,37 @@ fn a_wrong_configuration_is_no_reason_to_start_again() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("settle_s"), "{said}");
 }
+
+#[test]
+fn a_folder_of_records_has_the_formats_that_are_asked_for() {
+    let site = site();
+    let path = site.path().join("leadscan.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace(
+        "link = \"folder\"",
+        "link = \"folder\"\nformats = [\"csv\", \"json\"]",
+    );
+    std::fs::write(&path, text).unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages/sample/page.jpg");
+    std::fs::copy(page, site.path().join("in/page.jpg")).unwrap();
+    let service = serve(site.path());
+    let out = site.path().join("out");
+    let record = || names(&out).into_iter().find(|name| name.ends_with(".lsr"));
+    wait_for("the record", || record().is_some());
+    assert_eq!(terminate(service), Some(0));
+    let id = record().unwrap().replace(".lsr", "");
+    let endings = ["csv", "json", "lsr"].map(|ending| format!("{id}.{ending}"));
+    assert_eq!(names(&out), BTreeSet::from(endings));
+    let again = site.path().join("again");
+    let exported = Command::new(env!("CARGO_BIN_EXE_leadscan"))
+        .args(["export", "--format", "csv,wfdb", "--out"])
+        .arg(&again)
+        .arg(out.join(format!("{id}.lsr")))
+        .output()
+        .unwrap();
+    assert!(exported.status.success(), "{exported:?}");
+    let csv = |folder: &Path| std::fs::read(folder.join(format!("{id}.csv"))).unwrap();
+    assert_eq!(csv(&out), csv(&again));
+    let report = std::fs::read_to_string(out.join(format!("{id}.json"))).unwrap();
+    assert!(report.contains("\"device\": \"bench\""), "{report}");
+}

@@ -3,7 +3,8 @@
 //! In: records; settings: the folder, which must be there: it is never made, since a share that is
 //! not mounted would be written to the card behind it. Out: `FOLDER/ID.lsr`, written beside its
 //! place, synced, renamed, and the folder synced. A file of that name with the same bytes is the
-//! record; one with other bytes is never overwritten (`Permanent`). The disk is waited for on a
+//! record; one with other bytes is never overwritten (`Permanent`). As wished the formats of
+//! `digitize` stand beside it, written before it: where it is, they are. The disk is waited for on a
 //! thread of its own, `LINK_FOLDER_MS_MAX` at most: a share whose server is gone may hold it for ever.
 
 use std::path::{Path, PathBuf};
@@ -15,8 +16,10 @@ use tokio::time::timeout;
 
 use super::sender::Outgoing;
 use super::store::{durable_digest, record_path};
-use super::{Checking, Delivering, Link, LinkError};
+use super::{Checking, Delivering, Link, LinkError, SettingsError};
 use crate::deliver::file::write_whole;
+use crate::deliver::format::native::Native;
+use crate::deliver::{DeliverError, Format, decode_native, deliver_record, format_named};
 use crate::limits;
 
 /// What the configuration says of it.
@@ -24,19 +27,38 @@ use crate::limits;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub folder: PathBuf,
+    /// Written beside `ID.lsr`, for programs that do not read it: csv, wfdb, json.
+    #[serde(default)]
+    pub formats: Vec<String>,
 }
 
 /// The link.
 pub struct Folder {
-    settings: Settings,
+    folder: PathBuf,
+    formats: Vec<&'static dyn Format>,
     /// A write whose end was not waited for.
     late: Option<JoinHandle<Result<(), LinkError>>>,
 }
 
 impl Folder {
-    pub fn new(settings: Settings) -> Self {
-        let late = None;
-        Self { settings, late }
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let format = |name: &String| {
+            format_named(name).ok_or_else(|| SettingsError::Table {
+                reason: format!("formats: {name:?} is none of csv, wfdb, json, native"),
+            })
+        };
+        let mut formats: Vec<_> = settings
+            .formats
+            .iter()
+            .map(format)
+            .collect::<Result<_, _>>()?;
+        // The record itself is always there.
+        formats.retain(|format| format.name() != Native.name());
+        Ok(Self {
+            folder: settings.folder,
+            formats,
+            late: None,
+        })
     }
 
     async fn send(&mut self, record: &Outgoing) -> Result<(), LinkError> {
@@ -47,8 +69,9 @@ impl Folder {
             let _ = timeout(bound, writing).await.map_err(|_| late())?;
             self.late = None;
         }
-        let (folder, record) = (self.settings.folder.clone(), record.clone());
-        let writing = spawn_blocking(move || put(&folder, &record));
+        let (folder, record) = (self.folder.clone(), record.clone());
+        let formats = self.formats.clone();
+        let writing = spawn_blocking(move || put(&folder, &formats, &record));
         let writing = self.late.insert(writing);
         let written = timeout(bound, writing).await.map_err(|_| late())?;
         self.late = None;
@@ -63,7 +86,7 @@ impl Link for Folder {
     }
 
     fn check(&mut self) -> Checking<'_> {
-        let folder = self.settings.folder.clone();
+        let folder = self.folder.clone();
         Box::pin(async move {
             let bound = Duration::from_millis(limits::LINK_FOLDER_MS_MAX);
             let trying = spawn_blocking(move || try_out(&folder));
@@ -71,6 +94,25 @@ impl Link for Folder {
             let tried = tried.map_err(|_| LinkError::temporary("the folder does not answer"))?;
             tried.map_err(LinkError::temporary)?
         })
+    }
+}
+
+fn write_others(
+    folder: &Path,
+    formats: &[&dyn Format],
+    outgoing: &Outgoing,
+) -> Result<(), LinkError> {
+    if formats.is_empty() {
+        return Ok(());
+    }
+    let record = decode_native(outgoing.bytes()).map_err(LinkError::permanent)?;
+    let id = outgoing.offer().id.to_string();
+    match deliver_record(&record, &id, formats, folder) {
+        Ok(_) => Ok(()),
+        Err(error @ (DeliverError::Write { .. } | DeliverError::Remove { .. })) => {
+            Err(LinkError::temporary(error))
+        }
+        Err(error @ DeliverError::TooLong { .. }) => Err(LinkError::permanent(error)),
     }
 }
 
@@ -87,7 +129,7 @@ fn try_out(folder: &Path) -> Result<String, LinkError> {
     Ok("the folder takes files".to_owned())
 }
 
-fn put(folder: &Path, record: &Outgoing) -> Result<(), LinkError> {
+fn put(folder: &Path, formats: &[&dyn Format], record: &Outgoing) -> Result<(), LinkError> {
     if !folder.is_dir() {
         let folder = folder.display();
         return Err(LinkError::temporary(format!("{folder} is no folder")));
@@ -100,6 +142,8 @@ fn put(folder: &Path, record: &Outgoing) -> Result<(), LinkError> {
             Err(LinkError::permanent(format!("{path} holds something else")))
         }
         None => {
+            write_others(folder, formats, record)?;
+            // It comes last: where it is, all is.
             write_whole(&path, |out| out.write_all(record.bytes())).map_err(LinkError::temporary)
         }
     }
