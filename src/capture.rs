@@ -10,6 +10,7 @@
 
 #[cfg(all(feature = "camera", target_os = "linux"))]
 mod camera;
+mod density;
 mod encode;
 mod find;
 pub mod gate;
@@ -38,6 +39,7 @@ use sha2::{Digest, Sha256};
 use crate::limits;
 use crate::page::{ImageError, RawImage};
 
+pub use density::density_in;
 pub use find::{PageFile, find};
 pub use kind::Kind;
 pub use turn::Orientation;

@@ -7,20 +7,33 @@
 mod arguments;
 mod batch;
 mod clock;
+mod config;
 mod console;
+mod devices;
 mod doctor;
 mod export;
+mod manual;
 mod page;
 mod receive;
+mod selftest;
 mod serve;
 mod service;
+mod testpage;
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::memory::Counting;
-use crate::nn::ModelError;
+use serde::Serialize;
+
+use crate::capture;
+use crate::digitize::Options;
+use crate::limits;
+use crate::memory::{self, Budget, Counting};
+use crate::nn::{ModelError, ModelFiles, TractNets};
+use crate::record::{Record, Role};
 use crate::service::run::ServeError;
+use crate::units::Hertz;
 use crate::web::ClientError;
 
 pub use arguments::{Cli, Command, DigitizeArguments, ReceiveArguments};
@@ -31,7 +44,7 @@ pub use arguments::{Cli, Command, DigitizeArguments, ReceiveArguments};
 pub enum ExitStatus {
     /// All pages `ok` or `warning`; a receiver that was told to end.
     Done = 0,
-    /// Some page was rejected or could not be read or written.
+    /// Some page was rejected or could not be read or written; a test found something off.
     PagesFailed = 1,
     /// The command cannot be carried out as it was given.
     Usage = 2,
@@ -83,6 +96,19 @@ pub enum UsageError {
     },
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("{path} cannot be written: {error}", path = path.display())]
+    Write {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("{path} is there and stays; give another --out, or move it away", path = path.display())]
+    Exists { path: PathBuf },
+    #[error("{path}: {reason}", path = path.display())]
+    Page { path: PathBuf, reason: String },
+    #[error("stdout: {0}")]
+    Stdout(std::io::Error),
+    #[error("the selftest cannot be carried out: {0}")]
+    Selftest(String),
     #[error("--models: {0}")]
     Models(ModelError),
     #[error("the bundled models do not load: {0}")]
@@ -98,6 +124,10 @@ impl UsageError {
             | Self::OutFolder { .. }
             | Self::Line { .. }
             | Self::Events { .. }
+            | Self::Write { .. }
+            | Self::Exists { .. }
+            | Self::Page { .. }
+            | Self::Stdout(_)
             | Self::Models(_) => ExitStatus::Usage,
             Self::Client(ClientError::Refused(_)) => ExitStatus::PagesFailed,
             Self::Client(ClientError::Nobody { .. } | ClientError::Broken(_)) => {
@@ -107,7 +137,7 @@ impl UsageError {
                 ExitStatus::Usage
             }
             Self::Serve(ServeError::Spool(_) | ServeError::System(_)) => ExitStatus::Service,
-            Self::BundledModels(_) | Self::Runtime(_) => ExitStatus::Bug,
+            Self::BundledModels(_) | Self::Runtime(_) | Self::Selftest(_) => ExitStatus::Bug,
         }
     }
 }
@@ -123,9 +153,65 @@ pub fn run(cli: &Cli, heap: &Counting) -> ExitStatus {
         Command::Status(arguments) => service::status(arguments),
         Command::Capture(arguments) => service::capture(arguments),
         Command::Spool(arguments) => service::spool(arguments),
+        Command::Config(command) => config::config(command),
+        Command::Selftest(arguments) => selftest::selftest(arguments),
+        Command::Testpage(arguments) => testpage::testpage(arguments),
+        Command::Devices(arguments) => devices::devices(arguments),
+        Command::Man(arguments) => manual::man(arguments),
+        Command::Completions(arguments) => manual::completions(arguments),
     };
     done.unwrap_or_else(|error| {
         console::complain(&error.to_string());
         error.status()
     })
+}
+
+/// The bundled nets, or those in a folder.
+fn load_nets(folder: Option<&Path>, threads: usize) -> Result<TractNets, UsageError> {
+    match folder {
+        Some(folder) => ModelFiles::read(folder)
+            .and_then(|files| TractNets::load(files, threads))
+            .map_err(UsageError::Models),
+        None => TractNets::load(ModelFiles::bundled(), threads).map_err(UsageError::BundledModels),
+    }
+}
+
+/// One page out of its file's bytes, at the usual options, and how much smaller it was read.
+fn digitize_one(
+    bytes: &[u8],
+    nets: &TractNets,
+    clock: &mut clock::Clock,
+) -> Result<(Record, usize), String> {
+    clock.begin("read");
+    let header = capture::header_in(bytes).map_err(|fault| fault.to_string())?;
+    let now = memory::resident().map_or(0, |resident| resident.now_bytes);
+    let room = Budget::of_mib(limits::MEMORY_BUDGET_MIB).room_bytes(now);
+    let beside = limits::DIGITIZE_BYTES + limits::DIGITIZE_THREAD_BYTES;
+    let plan = header
+        .plan(room, beside as u64)
+        .map_err(|fault| fault.to_string())?;
+    let image = capture::decode_in(bytes, &header, plan).map_err(|fault| fault.to_string())?;
+    clock.end();
+    let options = Options {
+        sample_rate: Hertz(500.0),
+        speed: None,
+        gain: None,
+        layout: None,
+    };
+    let record = crate::digitize::digitize(&image, nets, &options, clock);
+    clock.end();
+    Ok((record.map_err(|error| error.to_string())?, plan.reduction))
+}
+
+/// One line on stdout.
+fn write_json(value: &impl Serialize) -> Result<(), UsageError> {
+    let text = serde_json::to_string(value).map_err(|error| UsageError::Stdout(error.into()))?;
+    writeln!(std::io::stdout().lock(), "{text}").map_err(UsageError::Stdout)
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Panel => "panel",
+        Role::Rhythm => "rhythm",
+    }
 }

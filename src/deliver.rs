@@ -11,7 +11,6 @@ mod format;
 pub mod link;
 mod overlay;
 pub mod spool;
-mod stroke;
 mod twelve;
 
 use std::io::Write;

@@ -9,6 +9,7 @@
 pub mod limits;
 pub mod units;
 pub mod math;
+pub mod stroke;
 
 pub mod nets;
 
@@ -25,6 +26,7 @@ pub mod record;
 pub mod deliver;
 
 pub mod digitize;
+pub mod testpage;
 pub mod nn;
 
 pub mod memory;

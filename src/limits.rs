@@ -137,3 +137,12 @@ pub const DELIVERY_STILL_MS_MAX: u64 = 900_000;
 pub const SERVE_BUDGET_MIB: usize = 192;
 /// Presses that wait for the service.
 pub const PANEL_EVENTS_MAX: usize = 16;
+/// Problems that are told of one configuration, and bytes that are read of it.
+pub const CONFIG_PROBLEMS_MAX: usize = 50;
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// How long a file of a watched folder may be made to stand still.
+pub const SETTLE_MS_MAX: u64 = 600_000;
+/// Threads that the nets may be given.
+pub const THREADS_MAX: usize = 64;
+/// Entries of a folder of `/dev` that are listed.
+pub const DEVICES_MAX: usize = 64;

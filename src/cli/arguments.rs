@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::deliver::link::check_baud;
 use crate::deliver::{FORMATS, Format, GivenOptions, format_named};
 use crate::digitize::Options;
+use crate::service::config::DEFAULT_PATH;
 use crate::units::{Hertz, MmPerMillivolt, MmPerSecond};
 use crate::{layout, limits};
 
@@ -37,10 +39,22 @@ pub enum Command {
     Capture(CaptureArguments),
     /// Look at what waits in the running service's spool, and change it.
     Spool(SpoolArguments),
+    /// Check, show or begin the configuration of `serve`.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Digitize a page that the program draws itself, and say whether it came out right.
+    Selftest(SelftestArguments),
+    /// Write a page to print and scan, or say how true a scan of it came back.
+    Testpage(TestpageArguments),
+    /// List cameras, scanners, serial ports and GPIO chips, with the tables to copy.
+    Devices(DevicesArguments),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(ManArguments),
+    /// Print the completions of a shell.
+    #[command(hide = true)]
+    Completions(CompletionsArguments),
 }
-
-/// Where a service's configuration is, unless it is said.
-pub const CONFIG: &str = "/etc/leadscan/leadscan.toml";
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,7 +67,7 @@ pub enum LogForm {
 #[derive(Debug, Args)]
 pub struct ServeArguments {
     /// The configuration, TOML.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     pub config: PathBuf,
     /// How the log is written on stderr.
     #[arg(long, value_enum, default_value = "text")]
@@ -69,7 +83,7 @@ pub struct ServeArguments {
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
     /// The configuration, TOML.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     pub config: PathBuf,
     /// JSON on stdout.
     #[arg(long)]
@@ -94,7 +108,7 @@ pub struct ExportArguments {
 #[derive(Debug, Args)]
 pub struct Reach {
     /// The service's configuration, which says where its socket is.
-    #[arg(long, value_name = "FILE", default_value = CONFIG, global = true)]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, global = true)]
     pub config: PathBuf,
     /// The socket itself.
     #[arg(long, value_name = "PATH", global = true)]
@@ -145,6 +159,123 @@ pub enum SpoolCommand {
     Park { job: String },
     /// Remove a job that was not sent. Its record is lost.
     Purge { job: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Everything that is wrong and can be known without opening a device, with what mends it.
+    Check(ConfigCheckArguments),
+    /// The configuration with its defaults filled in, as TOML.
+    Show(ConfigShowArguments),
+    /// A commented configuration to begin with.
+    Init(ConfigInitArguments),
+}
+
+/// Exit status: 0 it can be used, 2 it cannot.
+#[derive(Debug, Args)]
+pub struct ConfigCheckArguments {
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// One JSON line on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigShowArguments {
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigInitArguments {
+    /// What the device is for.
+    #[arg(long = "use", value_name = "USE")]
+    pub usage: Use,
+    /// Whose serial line stands in it.
+    #[arg(long, value_name = "BOARD", default_value = "generic")]
+    pub board: Board,
+    /// Where to write it, never over another file; stdout otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Use {
+    /// A screen, pages from a scanner's folder.
+    Kiosk,
+    /// Records over a serial line.
+    Bedside,
+    /// Pages from a folder, records to another.
+    Headless,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Board {
+    Generic,
+    Rpi4,
+    Rpi5,
+}
+
+/// Exit status: 0 all is right, 1 something is off, 2 the models cannot be used.
+#[derive(Debug, Args)]
+pub struct SelftestArguments {
+    /// One JSON line on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Threads of the nets.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// Folder with other models; the bundled ones otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+}
+
+/// Exit status: 0 the page was written, or came back true; 1 something is off; 2 no such file.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["out", "verify"]))]
+pub struct TestpageArguments {
+    /// Write the page: a PNG, A4 at 300 dpi. Print it at 100 %, not fitted to the page.
+    #[arg(long, value_name = "FILE", value_parser = png_name)]
+    pub out: Option<PathBuf>,
+    /// Verify a picture of the printed page, or a native record of one.
+    #[arg(long, value_name = "FILE")]
+    pub verify: Option<PathBuf>,
+    /// Resolution of the picture, where its file states none or a wrong one.
+    #[arg(long, value_name = "N", conflicts_with = "out", value_parser = clap::value_parser!(u16).range(50..=2400))]
+    pub dpi: Option<u16>,
+    /// One JSON line on stdout.
+    #[arg(long, conflicts_with = "out")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DevicesArguments {
+    /// One JSON line on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArguments {
+    /// Folder for the pages; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    pub shell: Shell,
+}
+
+fn png_name(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_png = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    is_png
+        .then_some(path)
+        .ok_or_else(|| "only PNG is written: end it with .png".to_owned())
 }
 
 /// Exit status: 0 all pages ok or warning, 1 some page rejected or failed, 2 usage, 3 a bug.
@@ -358,5 +489,29 @@ mod tests {
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_test_page_is_written_or_verified() {
+        let parse = |words: &str| {
+            let words = ["leadscan", "testpage"].into_iter().chain(words.split(' '));
+            Cli::try_parse_from(words).map(drop)
+        };
+        parse("--out a.png").unwrap();
+        parse("--verify a.jpg --dpi 200 --json").unwrap();
+        for wrong in [
+            "--json",
+            "--out a.pdf",
+            "--out a.png --dpi 200",
+            "--out a.png --verify b",
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
     }
 }

@@ -8,11 +8,10 @@ use std::time::Instant;
 use super::arguments::DigitizeArguments;
 use super::console::{self, Console, Lines, Tally};
 use super::page::{Desk, Finish, Outcome};
-use super::{ExitStatus, UsageError};
+use super::{ExitStatus, UsageError, load_nets};
 use crate::capture::{self, PageFile, Refused};
 use crate::deliver::{Format, ModelUsed};
 use crate::memory::{Budget, Counting};
-use crate::nn::{ModelFiles, TractNets};
 use crate::record::Status;
 
 /// Digitizes all pages that the arguments name.
@@ -23,7 +22,7 @@ pub fn digitize(arguments: &DigitizeArguments, heap: &Counting) -> Result<ExitSt
     }
     let pages = capture::find(&arguments.pages);
     check_names(&pages, &formats)?;
-    let nets = load(arguments)?;
+    let nets = load_nets(arguments.models.as_deref(), arguments.thread_count())?;
     std::fs::create_dir_all(&arguments.out).map_err(|error| UsageError::OutFolder {
         path: arguments.out.clone(),
         error,
@@ -78,16 +77,6 @@ fn check_names(
         }
     }
     Ok(())
-}
-
-fn load(arguments: &DigitizeArguments) -> Result<TractNets, UsageError> {
-    let threads = arguments.thread_count();
-    match &arguments.models {
-        Some(folder) => ModelFiles::read(folder)
-            .and_then(|files| TractNets::load(files, threads))
-            .map_err(UsageError::Models),
-        None => TractNets::load(ModelFiles::bundled(), threads).map_err(UsageError::BundledModels),
-    }
 }
 
 fn work_through(desk: &Desk, pages: &[Result<PageFile, Refused>], lines: Lines) -> ExitStatus {

@@ -16,8 +16,9 @@ use crate::service::run::{self, Level, Line, ServeError, Voice};
 /// Serves until it is told to end.
 pub fn serve(arguments: &ServeArguments) -> Result<ExitStatus, UsageError> {
     let config = Config::read(&arguments.config).map_err(ServeError::Config)?;
-    // One thread beside the one for lines and files: a board has other work.
-    let nets = TractNets::load(ModelFiles::bundled(), 1).map_err(UsageError::BundledModels)?;
+    let threads = config.digitize.threads;
+    let nets =
+        TractNets::load(ModelFiles::bundled(), threads).map_err(UsageError::BundledModels)?;
     let form = arguments.log;
     let is_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let mut voice = Voice::new(move |line| say(line, form, is_journal));

@@ -21,12 +21,12 @@ use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
 use imageproc::drawing::{draw_antialiased_line_segment_mut, draw_line_segment_mut};
 use imageproc::pixelops::interpolate;
 
-use super::stroke;
 use super::twelve::Twelve;
 use crate::labels::Lead;
 use crate::limits;
 use crate::page::RawImage;
 use crate::record::{Record, Severity, Status};
+use crate::stroke;
 
 pub const OVERLAY_ENDING: &str = "overlay.png";
 

@@ -523,7 +523,7 @@ fn settings(config: &Config, destinations: Vec<String>) -> Settings {
         jobs_max: config.spool.jobs_max,
         bytes_max: config.spool.mib_max << 20,
         free_bytes_min: config.spool.free_mib_min << 20,
-        pages_kept_max: 0,
+        pages_kept_max: config.spool.pages_kept_max,
         sent_max: limits::SPOOL_SENT_MAX,
         refusals_max: PERMANENT_ERRORS_MAX,
         destinations,

@@ -12,4 +12,5 @@ mod reference;
 mod serve;
 mod sources;
 mod tidy;
+mod tools;
 mod unit;

@@ -1,4 +1,4 @@
-//! A stroke font for overlays: letters as a plotter draws them.
+//! A stroke font for overlays and the test page: letters as a plotter draws them.
 //!
 //! In: a character. Out: its strokes, polylines on a grid of 4 x 8 units: 0 is the top of capitals,
 //! 6 the line they stand on, 8 the lowest tail. Printable ASCII; anything else is a box.
