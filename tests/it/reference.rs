@@ -146,6 +146,10 @@ fn codes_are_read_as_they_lie() {
 fn a_page_says_one_thing_or_nothing() {
     let page = printed(&sample());
     assert_eq!(read(&page, any), Err(NoReference::NoCode));
+    for (width, height) in [(64, 64), (20_000, 64), (64, 20_000)] {
+        let grey = RawImage::new(width, height, vec![99; 3 * width * height]).unwrap();
+        assert_eq!(read(&grey, any), Err(NoReference::NoCode));
+    }
     let device = Code(BarcodeFormat::CODE_128, "SN4711-0815", [60.0, 6.0], 55.0);
     let both = labelled(&labelled(&page, &QR), &device);
     assert_eq!(read(&both, any), Err(NoReference::Several { found: 2 }));

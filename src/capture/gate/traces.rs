@@ -9,8 +9,10 @@ use super::ink::Ink;
 /// Cells along the long side: half a millimetre of A4, so that a gap of a faint line is closed.
 const CELLS: usize = 600;
 /// A cell with a dot of this share of the darkest strokes is ink: traces are printed thinner than
-/// the letters, and a grid nearly as dark as they are ties all together. The best of them counts.
-const INK_SHARES: [f32; 5] = [0.3, 0.45, 0.6, 0.7, 0.85];
+/// the letters, and a grid nearly as dark as they are ties all together. Tried in this order until
+/// there is enough, in long sides of the picture; else the best of them counts.
+const INK_SHARES: [f32; 5] = [0.45, 0.3, 0.6, 0.7, 0.85];
+const ENOUGH: f32 = 1.5;
 /// In any case it is this many times darker than the grain: the mean of four pixels is then beyond
 /// four deviations.
 const GRAINS_MIN: u8 = 3;
@@ -73,12 +75,17 @@ enum Stroke {
 /// The lines of the picture, at the level at which there are more.
 pub fn find(ink: &Ink) -> Traces {
     let least = ink.grain.saturating_mul(GRAINS_MIN);
-    let found =
-        INK_SHARES.map(|share| at_level(ink, least.max((share * f32::from(ink.depth)) as u8)));
-    let longest = found
-        .into_iter()
-        .max_by(|a, b| a.length.total_cmp(&b.length));
-    longest.unwrap_or_default()
+    let mut longest = Traces::default();
+    for share in INK_SHARES {
+        let traces = at_level(ink, least.max((share * f32::from(ink.depth)) as u8));
+        if traces.length > longest.length {
+            longest = traces;
+        }
+        if longest.length >= ENOUGH {
+            break;
+        }
+    }
+    longest
 }
 
 fn at_level(ink: &Ink, level: u8) -> Traces {

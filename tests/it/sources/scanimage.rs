@@ -86,6 +86,16 @@ fn a_feeder_is_emptied() {
         let (pages, ended) = capture(&mut *scanner);
         assert_eq!((pages.len(), ended), (10, Ok(())));
     }
+    let mut count = 0;
+    let ended = scanner.capture(&Stop::default(), &mut |_| {
+        count += 1;
+        if count < 3 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    assert_eq!((count, ended), (3, Ok(())));
 }
 
 #[test]
