@@ -5,6 +5,7 @@
 //! code and no ECG says whose the pages of this capture are, or of the next one within
 //! `COVER_S_MAX`; who asks for a capture by name knows better. Nothing of a reference is logged.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::capture::gate::{self, Judgement, PageHash, Verdict};
@@ -67,10 +68,13 @@ impl Gate {
         if !self.checks.page && self.checks.codes.is_none() {
             return self.named(given.map(str::to_owned));
         }
-        let (judgement, code) = match self.judge(page) {
-            Ok(judged) => judged,
+        let judged = catch_unwind(AssertUnwindSafe(|| self.judge(page)));
+        let (judgement, code) = match judged {
+            Ok(Ok(judged)) => judged,
+            // A fault of ours is no reason to refuse a page: digitizing has the last word.
+            Err(_) => return self.named(given.map(str::to_owned)),
             // No picture: said while the paper still lies there.
-            Err(fault) => {
+            Ok(Err(fault)) => {
                 return Word::Refused {
                     advice: fault.to_string(),
                 };

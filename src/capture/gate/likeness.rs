@@ -82,6 +82,9 @@ impl PageHash {
         };
         let (left, right) = overlap(self.width, other.width, across);
         let (top, bottom) = overlap(self.height, other.height, down);
+        if left >= right || top >= bottom {
+            return -1.0;
+        }
         let mut sums = [0f32; 3];
         for y in top..bottom {
             let mine = &self.cells[y * self.width..][left..right];
@@ -122,12 +125,13 @@ fn along(
 ) -> Vec<f32> {
     let mut done = vec![0f32; cells.len()];
     let mut line = Vec::with_capacity(count);
-    let starts = if step == 1 {
-        (0..cells.len()).step_by(width)
+    // A raster one cell wide has columns that look like rows by their step.
+    let between = if step == 1 && count == width {
+        width
     } else {
-        (0..width).step_by(1)
+        1
     };
-    for start in starts {
+    for start in (0..cells.len() / count).map(|k| k * between) {
         line.clear();
         line.extend((0..count).map(|k| cells[start + k * step]));
         for k in 0..count {
