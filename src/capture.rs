@@ -22,8 +22,6 @@ pub mod reference;
 mod rows;
 mod rpicam;
 mod scanner;
-#[cfg(all(feature = "camera", target_os = "linux"))]
-mod sharpness;
 pub mod source;
 mod tiff;
 mod turn;

@@ -26,14 +26,12 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::capture;
 use crate::digitize::Options;
-use crate::limits;
-use crate::memory::{self, Budget, Counting};
+use crate::memory::Counting;
 use crate::nn::{ModelError, ModelFiles, TractNets};
 use crate::record::{Record, Role};
 use crate::service::run::ServeError;
-use crate::units::Hertz;
+use crate::service::work;
 use crate::web::ClientError;
 
 pub use arguments::{Cli, Command, DigitizeArguments, ReceiveArguments};
@@ -183,24 +181,11 @@ fn digitize_one(
     clock: &mut clock::Clock,
 ) -> Result<(Record, usize), String> {
     clock.begin("read");
-    let header = capture::header_in(bytes).map_err(|fault| fault.to_string())?;
-    let now = memory::resident().map_or(0, |resident| resident.now_bytes);
-    let room = Budget::of_mib(limits::MEMORY_BUDGET_MIB).room_bytes(now);
-    let beside = limits::DIGITIZE_BYTES + limits::DIGITIZE_THREAD_BYTES;
-    let plan = header
-        .plan(room, beside as u64)
-        .map_err(|fault| fault.to_string())?;
-    let image = capture::decode_in(bytes, &header, plan).map_err(|fault| fault.to_string())?;
+    let (image, reduction) = work::decode(bytes).map_err(|fault| fault.to_string())?;
     clock.end();
-    let options = Options {
-        sample_rate: Hertz(500.0),
-        speed: None,
-        gain: None,
-        layout: None,
-    };
-    let record = crate::digitize::digitize(&image, nets, &options, clock);
+    let record = crate::digitize::digitize(&image, nets, &Options::usual(), clock);
     clock.end();
-    Ok((record.map_err(|error| error.to_string())?, plan.reduction))
+    Ok((record.map_err(|error| error.to_string())?, reduction))
 }
 
 /// One line on stdout.

@@ -47,6 +47,18 @@ pub struct Options {
     pub layout: Option<String>,
 }
 
+impl Options {
+    /// Of whoever says nothing: 500 Hz, and all else is the page's to tell.
+    pub fn usual() -> Self {
+        Self {
+            sample_rate: Hertz(500.0),
+            speed: None,
+            gain: None,
+            layout: None,
+        }
+    }
+}
+
 /// The steps of a page, as they are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -80,6 +92,11 @@ impl Stage {
 /// Told when each stage begins; the core has no clock.
 pub trait Observer {
     fn begins(&mut self, stage: Stage);
+}
+
+/// Nobody watches.
+impl Observer for () {
+    fn begins(&mut self, _stage: Stage) {}
 }
 
 /// A panel's crop reaches this far beyond its ends: the net sees its row as a whole, and where a

@@ -79,7 +79,7 @@ pub struct SeenLabel {
 }
 
 /// All clocks at one moment, as far as the machine knew.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     pub boot_id: [u8; 16],
     /// Since that boot.

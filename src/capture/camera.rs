@@ -10,6 +10,7 @@ mod controls;
 mod device;
 mod find;
 mod frames;
+mod sharpness;
 mod tables;
 mod yuyv;
 

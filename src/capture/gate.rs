@@ -115,12 +115,6 @@ pub fn judge(image: &RawImage) -> Judgement {
     }
 }
 
-/// How sharp a picture is, to choose the best of several of one page.
-pub fn sharpness(image: &RawImage) -> f32 {
-    let ink = Ink::of(image);
-    sharpness_of(&ink, &traces::find(&ink))
-}
-
 /// Judges the first page in a file's bytes, decoded as small as is enough.
 pub fn judge_in(bytes: &[u8], room_bytes: u64) -> Result<Judgement, Fault> {
     let header = super::header_in(bytes)?;

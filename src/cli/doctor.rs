@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::arguments::DoctorArguments;
 use super::console::print;
-use super::{ExitStatus, UsageError};
+use super::{ExitStatus, UsageError, write_json};
 use crate::deliver::write_whole;
-use crate::digitize::{Observer, Options, Stage, digitize};
+use crate::digitize::{Options, digitize};
 use crate::front::Panel;
 use crate::limits;
 use crate::nn::{ModelFiles, TractNets};
@@ -22,7 +22,6 @@ use crate::page::RawImage;
 use crate::service::config::Config;
 use crate::service::run::ServeError;
 use crate::service::{clock_is_plausible, clock_is_synced};
-use crate::units::Hertz;
 
 /// A disk slower than this holds up whoever presses the button.
 const FSYNC_MS_MAX: u128 = 500;
@@ -85,8 +84,7 @@ pub fn doctor(arguments: &DoctorArguments) -> Result<ExitStatus, UsageError> {
     findings.push(memory(Path::new(CONTROLLERS)));
     findings.push(nets());
     if arguments.json {
-        let text = serde_json::to_string_pretty(&findings);
-        print(&text.map_err(|error| UsageError::Runtime(error.into()))?);
+        write_json(&findings)?;
     } else {
         findings.iter().for_each(tell);
     }
@@ -237,12 +235,6 @@ fn memory(controllers: &Path) -> Finding {
     Finding::warning("memory limit", found, fix)
 }
 
-struct NoClock;
-
-impl Observer for NoClock {
-    fn begins(&mut self, _stage: Stage) {}
-}
-
 /// Loads the nets, which checks their hashes, and has them look at a blank page.
 fn nets() -> Finding {
     let what = "nets";
@@ -255,16 +247,10 @@ fn nets() -> Finding {
     let loaded = began.elapsed();
     let (width, height) = (1_600, 1_200);
     let blank = RawImage::new(width, height, vec![255; 3 * width * height]);
-    let options = Options {
-        sample_rate: Hertz(500.0),
-        speed: None,
-        gain: None,
-        layout: None,
-    };
     let began = Instant::now();
-    let looked = blank
-        .map_err(|error| error.to_string())
-        .and_then(|page| digitize(&page, &nets, &options, &mut NoClock).map_err(|e| e.to_string()));
+    let looked = blank.map_err(|error| error.to_string()).and_then(|page| {
+        digitize(&page, &nets, &Options::usual(), &mut ()).map_err(|e| e.to_string())
+    });
     match looked {
         Err(reason) => Finding::broken(what, reason, fix),
         Ok(_) => {

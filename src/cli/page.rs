@@ -355,7 +355,6 @@ impl Desk<'_> {
 mod tests {
     use super::*;
     use crate::nn::ModelFiles;
-    use crate::units::Hertz;
 
     #[test]
     fn a_panic_is_one_pages_outcome_and_its_report_says_so() {
@@ -366,12 +365,7 @@ mod tests {
         let nets = TractNets::load(ModelFiles::bundled(), 1).unwrap();
         let desk = Desk {
             nets: &nets,
-            options: Options {
-                sample_rate: Hertz(500.0),
-                speed: None,
-                gain: None,
-                layout: None,
-            },
+            options: Options::usual(),
             given: GivenOptions {
                 fs_hz: 500.0,
                 speed_mm_s: None,

@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io::Write;
 
 use super::arguments::{LogForm, ServeArguments};
-use super::{ExitStatus, UsageError};
-use crate::nn::{ModelFiles, TractNets};
+use super::{ExitStatus, UsageError, load_nets};
 use crate::service::config::Config;
 use crate::service::run::{self, Level, Line, ServeError, Voice};
 
@@ -17,8 +16,7 @@ use crate::service::run::{self, Level, Line, ServeError, Voice};
 pub fn serve(arguments: &ServeArguments) -> Result<ExitStatus, UsageError> {
     let config = Config::read(&arguments.config).map_err(ServeError::Config)?;
     let threads = config.digitize.threads;
-    let nets =
-        TractNets::load(ModelFiles::bundled(), threads).map_err(UsageError::BundledModels)?;
+    let nets = load_nets(None, threads)?;
     let form = arguments.log;
     let is_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let mut voice = Voice::new(move |line| say(line, form, is_journal));

@@ -35,8 +35,7 @@ pub use disk::{Disk, Listed, RealDisk};
 pub use entry::{EntryError, Part};
 pub use error::{ErrorKind, Shortage, SpoolError};
 pub use job::{
-    Accepted, ClockReading, ContentHash, Delivery, Facts, Files, Job, JobId, NotAnId, Progress,
-    Stage, Verdict,
+    Accepted, ContentHash, Delivery, Facts, Files, Job, JobId, NotAnId, Progress, Stage, Verdict,
 };
 
 /// How much may be kept, and for whom.
@@ -521,6 +520,7 @@ mod faulty;
 mod tests {
     use super::faulty::{Fault, FaultyDisk};
     use super::*;
+    use crate::record::Moment;
 
     type Open = Spool<FaultyDisk>;
 
@@ -528,7 +528,7 @@ mod tests {
     const DESTINATIONS: [&str; 2] = ["near", "far"];
 
     pub fn accepted(number: u8) -> Accepted {
-        let clock = ClockReading {
+        let clock = Moment {
             boot_id: [9; 16],
             monotonic_ms: u64::from(number),
             wall_ms: 1_800_000_000_000,

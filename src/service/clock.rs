@@ -1,13 +1,13 @@
 //! What the machine knows of the time.
 //!
-//! Out: `ClockReading`: which boot, since when, the wall clock and whether it was set by a time
+//! Out: `Moment`: which boot, since when, the wall clock and whether it was set by a time
 //! service. A machine without a battery clock starts in the past: the first two stay right. What
 //! the system does not tell is zero, and a clock that nobody vouches for is not synced.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::deliver::spool::ClockReading;
+use crate::record::Moment;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const UPTIME: &str = "/proc/uptime";
@@ -18,10 +18,10 @@ const SYNCED: &str = "/run/systemd/timesync/synchronized";
 const PROGRAM_MS: u64 = 1_793_491_200_000;
 
 /// The time, as far as it is known.
-pub fn now() -> ClockReading {
+pub fn now() -> Moment {
     let text = |path| std::fs::read_to_string(path).unwrap_or_default();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-    ClockReading {
+    Moment {
         boot_id: boot_id(&text(BOOT_ID)).unwrap_or_default(),
         monotonic_ms: uptime_ms(&text(UPTIME)).unwrap_or_default(),
         wall_ms: wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(0)),

@@ -24,7 +24,7 @@ use tokio::task::LocalSet;
 
 use super::beats::{Beats, Part, delivery_ms_max};
 use super::capturing::{self, Order, Told};
-use super::config::{Config, ConfigError, Destination};
+use super::config::{Config, ConfigError, Destination, Reference};
 use super::gate::Gate;
 use super::work::{self, Died, Finished, Pulse};
 use super::{Action, Event, Outcome, State, notify};
@@ -37,8 +37,7 @@ use crate::digitize::Options;
 use crate::front::{PanelError, PanelEvent};
 use crate::limits;
 use crate::nets::Nets;
-use crate::record::{Moment, Origin};
-use crate::units::Hertz;
+use crate::record::Origin;
 use crate::web::{self, Counts, DestinationReport, Report, Request, SourceReport};
 
 pub use tell::{Entry, Level, Line, Voice};
@@ -121,6 +120,8 @@ struct Ears {
 struct Service<N> {
     spool: Spool<RealDisk>,
     watched: Option<Watched>,
+    /// What a file's name says of its page.
+    named: Reference,
     lines: Vec<mpsc::Sender<(JobId, Rc<Outgoing>)>>,
     news: mpsc::Sender<News>,
     bed: orders::Sender<Order>,
@@ -161,12 +162,7 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
             .map(|source| SourceReport::of(&source.name))
             .collect();
         let names = destinations.iter().map(|d| d.name.clone()).collect();
-        let settings = settings(config, names);
-        let (spool, damaged) = Spool::open(RealDisk, &config.spool.folder, settings)?;
-        for file in &damaged {
-            let text = format!("spool: {} is damaged: set aside", file.name);
-            voice.say(Level::Warning, "quarantined", None, &text);
-        }
+        let spool = open_spool(config, names, &mut voice)?;
         let (news, news_in) = mpsc::channel(limits::SERVICE_NEWS_MAX);
         let (tell, told) = mpsc::channel(1);
         let (ask, asks) = mpsc::channel(limits::WEB_ASKS_MAX);
@@ -189,6 +185,7 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
         let service = Self {
             spool,
             watched: watched.map(|watch| Watched::new(watch.folder.clone(), watch.settle_ms)),
+            named: watched.map(|watch| watch.reference).unwrap_or_default(),
             lines,
             news,
             bed,
@@ -196,7 +193,7 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
             panel,
             nets: Arc::new(nets),
             models,
-            options: options(),
+            options: Options::usual(),
             pulse: Pulse::default(),
             state,
             beats: Beats::default(),
@@ -342,17 +339,11 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
 
     fn origin(&self, job: JobId) -> Result<Origin, SpoolError> {
         let accepted = &self.spool.job(job)?.facts.accepted;
-        let clock = accepted.clock;
         Ok(Origin {
             device: self.report.device.clone(),
             job: job.to_string(),
             reference: accepted.reference.clone(),
-            accepted: Moment {
-                boot_id: clock.boot_id,
-                monotonic_ms: clock.monotonic_ms,
-                wall_ms: clock.wall_ms,
-                wall_synced: clock.wall_synced,
-            },
+            accepted: accepted.clock,
             version: self.report.version.to_owned(),
             models: self.models.clone(),
         })
@@ -509,13 +500,18 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
     }
 }
 
-fn options() -> Options {
-    Options {
-        sample_rate: Hertz(500.0),
-        speed: None,
-        gain: None,
-        layout: None,
+fn open_spool(
+    config: &Config,
+    destinations: Vec<String>,
+    voice: &mut Voice,
+) -> Result<Spool<RealDisk>, SpoolError> {
+    let settings = settings(config, destinations);
+    let (spool, damaged) = Spool::open(RealDisk, &config.spool.folder, settings)?;
+    for file in &damaged {
+        let text = format!("spool: {} is damaged: set aside", file.name);
+        voice.say(Level::Warning, "quarantined", None, &text);
     }
+    Ok(spool)
 }
 
 fn settings(config: &Config, destinations: Vec<String>) -> Settings {

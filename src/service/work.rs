@@ -85,7 +85,7 @@ pub fn work(
     pulse: &Pulse,
 ) -> Result<Finished, Died> {
     let nets = Counted(nets, pulse);
-    let done = catch_unwind(AssertUnwindSafe(|| match decode(bytes) {
+    let done = catch_unwind(AssertUnwindSafe(|| match decode_and_drop(bytes) {
         Ok(image) => digitize(&image, &nets, options, &mut &*pulse).map_err(|e| e.to_string()),
         Err(fault) => Ok(rejection(options, "unreadable", fault.to_string())),
     }));
@@ -123,13 +123,18 @@ fn finished(mut record: Record, origin: Origin) -> Result<Finished, String> {
     })
 }
 
-fn decode(bytes: Vec<u8>) -> Result<RawImage, Fault> {
-    let header = capture::header_in(&bytes)?;
+fn decode_and_drop(bytes: Vec<u8>) -> Result<RawImage, Fault> {
+    decode(&bytes).map(|(image, _)| image)
+}
+
+/// The picture in a file's bytes, as large as the memory left allows, and how much smaller it is.
+pub fn decode(bytes: &[u8]) -> Result<(RawImage, usize), Fault> {
+    let header = capture::header_in(bytes)?;
     let budget = memory::Budget::of_mib(limits::MEMORY_BUDGET_MIB);
     let now = memory::resident().map_or(0, |resident| resident.now_bytes);
     let beside = limits::DIGITIZE_BYTES + limits::DIGITIZE_THREAD_BYTES;
     let plan = header.plan(budget.room_bytes(now), beside as u64)?;
-    capture::decode_in(&bytes, &header, plan)
+    Ok((capture::decode_in(bytes, &header, plan)?, plan.reduction))
 }
 
 fn rejection(options: &Options, code: &str, reason: String) -> Record {

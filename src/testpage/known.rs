@@ -112,18 +112,12 @@ fn digest(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digitize::{NetError, Nets, Observer, Options, Picture, RawMap, Stage, digitize};
+    use crate::digitize::{NetError, Nets, Options, Picture, RawMap, digitize};
     use crate::nn::{ModelFiles, TractNets};
     use crate::testpage::compare::compare;
     use crate::testpage::judge::judge;
     use crate::testpage::{SELFTEST_DPI, draw};
-    use crate::units::{Hertz, Millivolt};
-
-    struct NoClock;
-
-    impl Observer for NoClock {
-        fn begins(&mut self, _stage: Stage) {}
-    }
+    use crate::units::Millivolt;
 
     /// Nets whose trace map comes out of a damaged kernel: half of the channels lie a row too low.
     struct Damaged(TractNets);
@@ -152,13 +146,8 @@ mod tests {
     }
 
     fn record<N: Nets>(nets: &N) -> Record {
-        let options = Options {
-            sample_rate: Hertz(500.0),
-            speed: None,
-            gain: None,
-            layout: None,
-        };
-        digitize(&draw(SELFTEST_DPI).unwrap(), nets, &options, &mut NoClock).unwrap()
+        let options = Options::usual();
+        digitize(&draw(SELFTEST_DPI).unwrap(), nets, &options, &mut ()).unwrap()
     }
 
     /// Both verdicts on a record.

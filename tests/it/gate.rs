@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use leadscan::capture::gate::{Judgement, PageHash, Verdict, judge, judge_in, sharpness};
+use leadscan::capture::gate::{Judgement, PageHash, Verdict, judge, judge_in};
 use leadscan::page::RawImage;
 use pageprint::Rng;
 use pageprint::font::Fonts;
@@ -94,6 +94,15 @@ fn nothings(rng: &mut Rng) -> Vec<(&'static str, RawImage)> {
     };
     let hand =
         |x: f32, y: f32| 130.0 - 60.0 * (1.0 / (1.0 + (-(x + 0.3 * y - 0.6) * a * 8.0).exp()));
+    // Long, thin, dark and bent, as traces are; but nothing beats.
+    let ruled = |x: f32, y: f32| {
+        let row = 9.0 * (y + 0.012 * (a * x).sin());
+        if (row - row.round()).abs() < 0.02 {
+            60.0
+        } else {
+            225.0
+        }
+    };
     let mut found = vec![
         ("blank paper", picture(|x, _| 200.0 + 30.0 * x, 3.0, rng)),
         (
@@ -104,6 +113,7 @@ fn nothings(rng: &mut Rng) -> Vec<(&'static str, RawImage)> {
         ("desk", picture(wood, 3.0, rng)),
         ("hand over the lens", picture(hand, 4.0, rng)),
         ("lid closed", picture(|_, _| 9.0, 4.0, rng)),
+        ("ruled paper that lies bent", picture(ruled, 3.0, rng)),
     ];
     let mut letter = sample();
     letter.traces.clear();
@@ -253,10 +263,41 @@ fn pictures_of_any_shape_are_judged() {
     }
 }
 
+/// The picture moved by so many millimetres right and down, its edges drawn out.
+fn moved(page: &RawImage, [right, down]: [f32; 2], px_per_mm: f32) -> RawImage {
+    let (width, height) = (page.width(), page.height());
+    let from = |at: usize, mm: f32, side: usize| {
+        let at = at as f32 - mm * px_per_mm;
+        (at.max(0.0) as usize).min(side - 1)
+    };
+    let mut rgb = Vec::with_capacity(3 * width * height);
+    for y in 0..height {
+        for x in 0..width {
+            let at = 3 * (from(y, down, height) * width + from(x, right, width));
+            rgb.extend_from_slice(&page.rgb()[at..at + 3]);
+        }
+    }
+    RawImage::new(width, height, rgb).unwrap()
+}
+
+#[test]
+fn a_page_that_was_moved_is_known_again() {
+    let plan = somebody(3);
+    let page = printed(&plan);
+    let here = judge(&page).likeness;
+    let other = judge(&printed(&somebody(4))).likeness;
+    for by in [[4.0, -3.0], [-6.0, 2.0], [8.0, 8.0]] {
+        let there = judge(&moved(&page, by, plan.px_per_mm)).likeness;
+        assert!(here.looks_like(&there), "{by:?}");
+        assert!(!other.looks_like(&there), "{by:?}");
+    }
+}
+
 #[test]
 fn the_sharper_picture_is_the_sharper_one() {
     let page = printed(&sample());
-    let found = [0.8, 1.2, 2.0, 3.0, 4.5].map(|sigma_px| sharpness(&blurred(&page, sigma_px)));
+    let found =
+        [0.8, 1.2, 2.0, 3.0, 4.5].map(|sigma_px| judge(&blurred(&page, sigma_px)).sharpness);
     assert!(found.is_sorted_by(|a, b| a > b), "{found:?}");
 }
 

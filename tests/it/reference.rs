@@ -157,6 +157,10 @@ fn a_page_says_one_thing_or_nothing() {
     assert_eq!(read(&both, own).as_ref().map(Reference::as_str), Ok(QR.1));
     let foreign = read(&labelled(&page, &device), own);
     assert_eq!(foreign, Err(NoReference::Foreign { found: 1 }));
+    // Of one sort: the second is found though the first is nearer to be read.
+    let other = Code(QR.0, "ECG:another", [60.0, 5.0], 16.0);
+    let two = read(&labelled(&labelled(&page, &QR), &other), any);
+    assert_eq!(two, Err(NoReference::Several { found: 2 }));
     let twice = Code(QR.0, QR.1, [60.0, 5.0], 16.0);
     check(&labelled(&labelled(&page, &QR), &twice), QR.1);
 }

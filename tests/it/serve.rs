@@ -249,3 +249,26 @@ fn a_folder_of_records_has_the_formats_that_are_asked_for() {
     let report = std::fs::read_to_string(out.join(format!("{id}.json"))).unwrap();
     assert!(report.contains("\"device\": \"bench\""), "{report}");
 }
+
+#[test]
+fn a_files_name_says_whose_page_it_is_where_that_is_asked_for() {
+    let site = site();
+    let path = site.path().join("leadscan.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let asked = "settle_ms = 0\nreference = \"file_name\"";
+    std::fs::write(&path, text.replace("settle_ms = 0", asked)).unwrap();
+    let service = serve(site.path());
+    drop_pages(site.path(), 7, 1);
+    let long = site.path().join(format!("in/{}.png", "x".repeat(65)));
+    std::fs::write(long, "a page").unwrap();
+    let out = site.path().join("out");
+    wait_for("the record", || names(&out).len() == 1);
+    let failed = site.path().join("in/failed");
+    wait_for("the long name aside", || {
+        failed.exists() && names(&failed).len() == 1
+    });
+    assert_eq!(terminate(service), Some(0));
+    let bytes = std::fs::read(out.join(names(&out).first().unwrap())).unwrap();
+    let record = leadscan::deliver::decode_native(&bytes).unwrap();
+    assert_eq!(record.origin.unwrap().reference.as_deref(), Some("7"));
+}

@@ -10,9 +10,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::choice::Coding;
+use super::sharpness::{Luma, sharpness};
 use super::{tables, yuyv};
 use crate::capture::program::Wait;
-use crate::capture::sharpness::{Luma, sharpness};
 use crate::capture::source::{SourceError, Stop};
 use crate::capture::{Plan, REDUCTIONS, decode_in, header_in};
 use crate::limits;

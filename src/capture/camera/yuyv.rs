@@ -7,8 +7,8 @@
 use png::EncodingError;
 
 use super::frames::Format;
+use super::sharpness::Luma;
 use crate::capture::encode::{Colours, PageFile};
-use crate::capture::sharpness::Luma;
 
 /// Bytes that a whole frame has at least.
 pub fn frame_bytes(format: &Format) -> usize {

@@ -20,6 +20,7 @@ use ulid::Ulid;
 
 use super::entry::{EntryError, Part};
 use crate::limits;
+use crate::record::Moment;
 
 /// Names a job for ever: receivers tell by it what they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,22 +29,10 @@ pub struct JobId(Ulid);
 /// SHA-256 of what was captured, as the caller takes it.
 pub type ContentHash = [u8; 32];
 
-/// The clocks at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockReading {
-    pub boot_id: [u8; 16],
-    /// Since that boot.
-    pub monotonic_ms: u64,
-    /// Since 1970, UTC, as the system believed.
-    pub wall_ms: u64,
-    /// Whether the system knew the time.
-    pub wall_synced: bool,
-}
-
 /// What is told of a page when it is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    pub clock: ClockReading,
+    pub clock: Moment,
     /// The site's own name for the page.
     pub reference: Option<String>,
     pub hash: ContentHash,
@@ -128,7 +117,7 @@ impl JobId {
     /// The id of a new job, after `last`: where the clock went back, the time is not the clock's.
     /// What follows the time is drawn from what is told of the page, which no two share.
     pub fn after(last: Option<Self>, accepted: &Accepted) -> Self {
-        let ClockReading {
+        let Moment {
             boot_id,
             monotonic_ms,
             wall_ms,
@@ -336,7 +325,7 @@ mod tests {
     use super::*;
 
     fn accepted(wall_ms: u64) -> Accepted {
-        let clock = ClockReading {
+        let clock = Moment {
             boot_id: [1; 16],
             monotonic_ms: 2,
             wall_ms,

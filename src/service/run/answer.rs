@@ -6,7 +6,7 @@ use super::{Level, ServeError, Service};
 use crate::deliver::spool::{ErrorKind, Job, JobId, Progress, SpoolError, Stage};
 use crate::limits;
 use crate::nets::Nets;
-use crate::service::{Condition, Event};
+use crate::service::Event;
 use crate::web::{Answer, Ask, CaptureAsk, Refusal, Request};
 
 /// Jobs that are told of at once.
@@ -60,8 +60,9 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
         if self.capture.caller.is_some() || self.state.is_capturing() {
             return Err(Refusal::Conflict("a capture is under way".to_owned()));
         }
-        if self.report.condition == super::tell::word(Condition::Error) && self.seen().is_full {
-            return Err(Refusal::Conflict("the spool is full".to_owned()));
+        if self.seen().is_full {
+            let reason = "the spool takes no pages: see `leadscan status`";
+            return Err(Refusal::Conflict(reason.to_owned()));
         }
         let max = limits::SPOOL_REFERENCE_BYTES_MAX;
         if ask

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::nets::Nets;
 use crate::service::beats::Part;
 use crate::service::capturing::{Kept, Order, Told};
+use crate::service::config::Reference;
 use crate::service::{Captured, Event, Seen, clock};
 use crate::web::{Answer, Refusal};
 
@@ -107,8 +108,13 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
             self.voice.say(Level::Warning, "too_large", None, text);
             return self.put_away(path, Fate::Failed);
         }
+        let Ok(reference) = reference(path, self.named) else {
+            let text = "a file's name is no reference (64 bytes of text): set aside";
+            self.voice.say(Level::Warning, "no_reference", None, text);
+            return self.put_away(path, Fate::Failed);
+        };
         let page = std::fs::read(path).map_err(|error| error.kind().to_string())?;
-        self.accept(&page, None)
+        self.accept(&page, reference)
             .map_err(|error| error.to_string())?;
         self.put_away(path, Fate::Done)
     }
@@ -257,6 +263,22 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
         };
         // Who asked may have gone.
         let _ = caller.send(answer);
+    }
+}
+
+/// The name of a file that is no text, or longer than a reference.
+struct NoReference;
+
+/// What a file's name says of its page. A name that cannot be taken as it is, is not cut.
+fn reference(path: &Path, named: Reference) -> Result<Option<String>, NoReference> {
+    match named {
+        Reference::None => Ok(None),
+        Reference::FileName => {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let fits = |stem: &&str| stem.len() <= limits::SPOOL_REFERENCE_BYTES_MAX;
+            let stem = stem.filter(fits).ok_or(NoReference)?;
+            Ok(Some(stem.to_owned()))
+        }
     }
 }
 

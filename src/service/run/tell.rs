@@ -124,7 +124,7 @@ impl SourceReport {
 
 impl<N: Nets + Send + Sync + 'static> Service<N> {
     pub(super) fn show(&mut self, condition: Condition) {
-        let word = word(condition);
+        let word = condition.name();
         notify::status(word);
         self.panel.show(condition);
         let (level, text) = match condition {
@@ -220,7 +220,7 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
         for (k, to) in self.report.destinations.iter_mut().enumerate() {
             to.degraded = self.state.is_degraded(k);
         }
-        self.report.condition = word(condition).to_owned();
+        self.report.condition = condition.name().to_owned();
         self.report.takes_pages = condition != Condition::Error;
         self.report.uptime_s = self.began.elapsed().as_secs();
         self.report.clock_synced = clock::now().wall_synced;
@@ -231,14 +231,5 @@ impl<N: Nets + Send + Sync + 'static> Service<N> {
                 peak_bytes: resident.peak_bytes,
             });
         self.reports.send_replace(Arc::new(self.report.clone()));
-    }
-}
-
-pub(super) fn word(condition: Condition) -> &'static str {
-    match condition {
-        Condition::Ready => "ready",
-        Condition::Working => "working",
-        Condition::Warning => "warning",
-        Condition::Error => "error",
     }
 }
