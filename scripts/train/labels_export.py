@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--pool", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    state = torch.load(args.checkpoint)
+    state = torch.load(args.checkpoint, map_location="cpu")
     net = LabelsNet()
     net.load_state_dict(state["mean"])
     args.out.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ def anchors(outs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         centers.append((torch.stack([x, y], -1).view(-1, 2) + 0.5) * stride)
         strides.append(torch.full((height * width,), float(stride)))
-    return torch.cat(centers), torch.cat(strides)
+    return torch.cat(centers).to(outs[0].device), torch.cat(strides).to(outs[0].device)
 
 
 def flatten(outs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,6 +124,6 @@ def flatten(outs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]
 
 def to_boxes(sides: torch.Tensor, centers: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:
     """[..., a, 4] left, top, right, bottom in pixels."""
-    bins = torch.arange(BINS, dtype=torch.float32)
+    bins = torch.arange(BINS, dtype=torch.float32, device=sides.device)
     distance = (sides.float().softmax(-1) * bins).sum(-1) * strides[:, None]
     return torch.cat([centers - distance[..., :2], centers + distance[..., 2:]], -1)

@@ -85,12 +85,17 @@ def tiles(rng: np.random.Generator, path: pathlib.Path) -> list[tuple[np.ndarray
 
 def make_batch(
     rng: np.random.Generator, pages: Pages, size: int
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bytes [size, 3, TILE, TILE], and boxes [size, most, 5], filled up with class -1."""
     made = []
     while len(made) < size:
         made += tiles(rng, pages.pick(rng).with_suffix(".jpg"))
+    made = made[:size]
     pictures = np.stack([m[0] for m in made]).transpose(0, 3, 1, 2)
-    return torch.from_numpy(pictures / 255).float(), [torch.from_numpy(m[1]).float() for m in made]
+    truth = np.full((size, max(1, *(len(m[1]) for m in made)), 5), -1, np.float32)
+    for filled, (_, boxes) in zip(truth, made, strict=True):
+        filled[: len(boxes)] = boxes
+    return torch.from_numpy(np.rint(pictures).astype(np.uint8)), torch.from_numpy(truth)
 
 
 def mosaic(
@@ -188,64 +193,55 @@ def overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def assign(
     scores: torch.Tensor, boxes: torch.Tensor, truth: torch.Tensor, centers: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """For each place its truth (-1: none) and its weight: task-aligned, one picture."""
-    count = len(truth)
-    owner = torch.full((len(centers),), -1)
-    weight = torch.zeros(len(centers))
-    if count == 0:
-        return owner, weight, truth.new_zeros(0)
-    kinds, real = truth[:, 0].long(), truth[:, 1:]
-    middle, half = (real[:, :2] + real[:, 2:]) / 2, (real[:, 2:] - real[:, :2]) / 2
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each place [n, a] its truth (-1: none) and its weight: task-aligned."""
+    there = truth[..., 0] >= 0
+    kinds, real = truth[..., 0].clamp(min=0).long(), truth[..., 1:]
+    middle, half = (real[..., :2] + real[..., 2:]) / 2, (real[..., 2:] - real[..., :2]) / 2
     half = half.clamp(min=SIDE_MIN / 2)
-    inside = ((centers[None] - middle[:, None]).abs() < half[:, None]).all(-1)
-    iou = overlap(real[:, None], boxes[None]).clamp(min=0)
-    metric = scores[:, kinds].T.pow(0.5) * iou.pow(6) * inside
-    best, places = metric.topk(min(CANDIDATES, metric.shape[1]), 1)
-    chosen = torch.zeros_like(metric).scatter_(1, places, (best > 1e-9).float())
+    off = centers - middle[:, :, None]
+    inside = (off.abs() < half[:, :, None]).all(-1) & there[..., None]
+    iou = overlap(real[:, :, None], boxes[:, None]).clamp(min=0)
+    own = scores.gather(2, kinds[:, None].expand(-1, scores.shape[1], -1)).transpose(1, 2)
+    metric = own.pow(0.5) * iou.pow(6) * inside
+    best, places = metric.topk(CANDIDATES, 2)
+    chosen = torch.zeros_like(metric).scatter_(2, places, (best > 1e-9).float())
     # A truth that nothing predicts yet takes the place nearest to its middle.
-    lost = chosen.sum(1) == 0
-    nearest = (centers[None] - middle[:, None]).pow(2).sum(-1).argmin(1)
-    chosen[lost, nearest[lost]] = 1
-    several = chosen.sum(0) > 1
-    if several.any():
-        winner = (iou * chosen).argmax(0)
-        chosen[:, several] = F.one_hot(winner[several], count).T.float()
-    taken = chosen.sum(0) > 0
-    owner[taken] = chosen.argmax(0)[taken]
+    lost = (chosen.sum(2, keepdim=True) == 0) & there[..., None]
+    nearest = off.pow(2).sum(-1).argmin(2, keepdim=True)
+    chosen.scatter_add_(2, nearest, lost.float())
+    several = chosen.sum(1, keepdim=True) > 1
+    winner = F.one_hot((iou * chosen).argmax(1), truth.shape[1]).transpose(1, 2).float()
+    chosen = torch.where(several, winner, chosen)
+    owner = torch.where(chosen.sum(1) > 0, chosen.argmax(1), -1)
     metric = metric * chosen
-    peak, reach = metric.amax(1, keepdim=True), (iou * chosen).amax(1, keepdim=True)
-    scaled = (metric / (peak + 1e-9) * reach).amax(0)
-    weight[taken] = scaled[taken].clamp(min=0.05)
-    return owner, weight, kinds
+    peak, reach = metric.amax(2, keepdim=True), (iou * chosen).amax(2, keepdim=True)
+    return owner, (metric / (peak + 1e-9) * reach).amax(1).clamp(min=0.05)
 
 
 def losses(
-    outs: tuple[torch.Tensor, ...], truths: list[torch.Tensor]
+    outs: tuple[torch.Tensor, ...], truth: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, float]]:
     sides, logits = flatten(outs)
     sides, logits = sides.float(), logits.float()
     centers, strides = anchors(outs)
     boxes = to_boxes(sides, centers, strides)
+    owner, weight = assign(logits.sigmoid(), boxes, truth, centers)
+    n, place = (owner >= 0).nonzero(as_tuple=True)
+    found, w = truth[n, owner[n, place]], weight[n, place]
+    kinds, real = found[:, 0].long(), found[:, 1:]
     target = torch.zeros_like(logits)
-    box_loss = dfl = logits.new_zeros(())
-    for n, truth in enumerate(truths):
-        owner, weight, kinds = assign(logits[n].sigmoid(), boxes[n], truth, centers)
-        own = owner >= 0
-        if not own.any():
-            continue
-        real, w = truth[owner[own], 1:], weight[own]
-        target[n, own, kinds[owner[own]]] = w
-        box_loss = box_loss + ((1 - overlap(boxes[n, own], real)) * w).sum()
-        middle = centers[own]
-        distance = torch.cat([middle - real[:, :2], real[:, 2:] - middle], 1)
-        distance = (distance / strides[own, None]).clamp(0, BINS - 1.01)
-        low = distance.long()
-        share = distance - low
-        log = sides[n, own].log_softmax(-1)
-        picked = log.gather(2, low[..., None])[..., 0] * (1 - share)
-        picked = picked + log.gather(2, low[..., None] + 1)[..., 0] * share
-        dfl = dfl - (picked.mean(1) * w).sum()
+    target[n, place, kinds] = w
+    box_loss = ((1 - overlap(boxes[n, place], real)) * w).sum()
+    middle = centers[place]
+    distance = torch.cat([middle - real[:, :2], real[:, 2:] - middle], 1)
+    distance = (distance / strides[place, None]).clamp(0, BINS - 1.01)
+    low = distance.long()
+    share = distance - low
+    log = sides[n, place].log_softmax(-1)
+    picked = log.gather(2, low[..., None])[..., 0] * (1 - share)
+    picked = picked + log.gather(2, low[..., None] + 1)[..., 0] * share
+    dfl = -(picked.mean(1) * w).sum()
     total = target.sum().clamp(min=1)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / total
     box_loss, dfl = box_loss / total, dfl / total
@@ -255,16 +251,17 @@ def losses(
 
 def main() -> None:
     args = arguments(__doc__, batch=16)
-    run, pages = Run(args.work, LabelsNet, args.rate, decay=5e-4, keep=0.998), Pages(args.pool)
-    rng = np.random.default_rng(2000 + run.step)
+    run = Run(args.work, LabelsNet, args.rate, decay=5e-4, keep=0.998, device=args.device)
+    pages = Pages(args.pool)
 
-    def loss_of(made: tuple[torch.Tensor, list[torch.Tensor]]) -> tuple[torch.Tensor, dict]:
-        x, truths = made
-        with autocast():
-            outs = run.net(x.contiguous(memory_format=torch.channels_last))
-        return losses(outs, truths)
+    def loss_of(made: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, dict[str, float]]:
+        x, truth = (part.to(args.device, non_blocking=True) for part in made)
+        x = (x.float() / 255).contiguous(memory_format=torch.channels_last)
+        with autocast(args.device):
+            outs = run.net(x)
+        return losses(outs, truth)
 
-    batches = ahead(lambda: make_batch(rng, pages, args.batch))
+    batches = ahead(lambda rng: make_batch(rng, pages, args.batch), 2000 + run.step, args.makers)
     train(run, args, batches, loss_of, 10.0, pages)
 
 

@@ -7,8 +7,8 @@ import pathlib
 import torch
 
 
-def autocast() -> torch.autocast:
+def autocast(device: str = "cpu") -> torch.autocast:
     """bfloat16 where the processor has it; emulated it is fifty times slower than float32."""
     flags = pathlib.Path("/proc/cpuinfo").read_text()
-    native = "avx512_bf16" in flags or "amx_bf16" in flags
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=native)
+    native = device != "cpu" or "avx512_bf16" in flags or "amx_bf16" in flags
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=native)

@@ -116,10 +116,10 @@ def tone(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def batch(
     rng: np.random.Generator, pool: Pool, size: int, width: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """[size, 3, H, width] of 0..255 / 200, half-resolution classes, y a column."""
+    """[size, 3, H, width] of bytes, half-resolution classes (bytes), y a column."""
     height = int(rng.choice(HEIGHTS))
-    x = np.empty((size, 3, height, width), np.float32)
-    classes = np.empty((size, height // 2, width // 2), np.int64)
+    x = np.empty((size, 3, height, width), np.uint8)
+    classes = np.empty((size, height // 2, width // 2), np.uint8)
     ys = np.empty((size, width), np.float32)
     rows = np.clip(np.round(128 + 2 * (np.arange(height) + 0.5 - height / 2) / PX_PER_MM), 0, 255)
     for b in range(size):
@@ -133,11 +133,11 @@ def batch(
         if rng.random() < 0.25:
             image, label = image[:, ::-1], label[::-1]
             y = np.where(y > ABSENT / 2, height - 1 - y, y)
-        x[b, :2] = image
+        x[b, :2] = np.rint(image)
         x[b, 2] = rows[:, None]
         classes[b] = half(label)
         ys[b] = y
-    return torch.from_numpy(x / PAPER), torch.from_numpy(classes), torch.from_numpy(ys)
+    return torch.from_numpy(x), torch.from_numpy(classes), torch.from_numpy(ys)
 
 
 def half(label: np.ndarray) -> np.ndarray:

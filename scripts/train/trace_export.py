@@ -26,9 +26,9 @@ def pictures(pool: Pool, count: int) -> list[np.ndarray]:
     rng = np.random.default_rng(7)
     out = []
     while len(out) < count:
-        x = batch(rng, pool, 3, 192)[0].numpy() * PAPER
+        x = batch(rng, pool, 3, 192)[0].numpy()
         if x.shape[2] == SHAPE[2]:
-            out.append(np.round(np.concatenate(list(x), 2)).astype(np.uint8)[None])
+            out.append(np.concatenate(list(x), 2)[None])
     return out
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--pool", type=pathlib.Path, action="append", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    state = torch.load(args.checkpoint)
+    state = torch.load(args.checkpoint, map_location="cpu")
     net = TraceNet()
     net.load_state_dict(state["mean"])
     args.out.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,11 @@ nothing over the last TILES tiles.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from precision import autocast
-from trace_data import ABSENT, IGNORE, Pool, batch
+from trace_data import ABSENT, IGNORE, PAPER, Pool, batch
 from trace_net import MASK_CLASSES, TraceNet, column_map
 from training import Run, ahead, arguments, train
 
@@ -27,7 +26,7 @@ CLASS_WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.7])
 
 def mask_loss(out: torch.Tensor, classes: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """2 CE + 0.5 Dice, as nnU-Net but with the trace weighted up."""
-    ce = F.cross_entropy(out, classes, weight=CLASS_WEIGHTS, reduction="none")
+    ce = F.cross_entropy(out, classes, weight=CLASS_WEIGHTS.to(out.device), reduction="none")
     loss = 2 * (ce * known).mean()
     share = out.softmax(1)
     for k in range(1, MASK_CLASSES):
@@ -41,7 +40,7 @@ def mask_loss(out: torch.Tensor, classes: torch.Tensor, known: torch.Tensor) -> 
 
 def column_loss(heat: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross entropy of the line's height a column, and the error of its mean (smooth L1, px)."""
-    rows = torch.arange(heat.shape[1], dtype=torch.float32).view(1, -1, 1)
+    rows = torch.arange(heat.shape[1], dtype=torch.float32, device=heat.device).view(1, -1, 1)
     drawn, known = y > ABSENT / 2, y > UNKNOWN_MAX
     target = torch.exp(-0.5 * ((rows - y[:, None]) / SIGMA_PX) ** 2)
     target = target / (target.sum(1, keepdim=True) + 1e-9)
@@ -73,16 +72,19 @@ def losses(
 
 def main() -> None:
     args = arguments(__doc__, batch=12)
-    run, pool = Run(args.work, TraceNet, args.rate, decay=1e-4, keep=0.999), Pool(args.pool)
-    rng = np.random.default_rng(1000 + run.step)
+    run = Run(args.work, TraceNet, args.rate, decay=1e-4, keep=0.999, device=args.device)
+    pool = Pool(args.pool)
 
     def loss_of(made: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, dict[str, float]]:
-        x, classes, y = made
-        with autocast():
-            outs = run.net.features(x.contiguous(memory_format=torch.channels_last))
-        return losses(outs, classes, y)
+        x, classes, y = (part.to(args.device, non_blocking=True) for part in made)
+        x = (x.float() / PAPER).contiguous(memory_format=torch.channels_last)
+        with autocast(args.device):
+            outs = run.net.features(x)
+        return losses(outs, classes.long(), y)
 
-    batches = ahead(lambda: batch(rng, pool, args.batch, WIDTH))
+    batches = ahead(
+        lambda rng: batch(rng, pool, args.batch, WIDTH), 1000 + run.step, args.makers
+    )
     train(run, args, batches, loss_of, 5.0, pool)
 
 

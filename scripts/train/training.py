@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import itertools
 import math
 import os
 import pathlib
@@ -13,8 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch import nn
+from torch.utils import data
 
 SAY_S, SAVE_S = 30, 150
 AHEAD = 3
@@ -30,18 +33,20 @@ class Run:
         rate: float,
         decay: float,
         keep: float,
+        device: str = "cpu",
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self.work, self.path, self.keep = work, work / "last.pt", keep
         torch.manual_seed(1)
-        self.net = net().to(memory_format=torch.channels_last)
+        self.net = net().to(device, memory_format=torch.channels_last)
         self.opt = torch.optim.AdamW(self.net.parameters(), rate, weight_decay=decay)
         self.mean = {k: v.clone().float() for k, v in self.net.state_dict().items()}
         self.step, self.tiles = 0, 0
         if self.path.exists():
-            state = torch.load(self.path)
+            state = torch.load(self.path, map_location=device)
             self.net.load_state_dict(state["net"])
-            self.opt.load_state_dict(state["opt"])
+            if "opt" in state:
+                self.opt.load_state_dict(state["opt"])
             self.mean, self.step, self.tiles = state["mean"], state["step"], state["tiles"]
 
     def learn(self, loss: torch.Tensor, clip: float, size: int) -> None:
@@ -74,19 +79,45 @@ def arguments(about: str | None, batch: int) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--finish", type=int, default=0, help="tiles over which the rate falls")
+    parser.add_argument("--fall", action="store_true", help="the rate falls over --hours")
+    parser.add_argument("--device", default="cpu", help="cuda: a GPU")
+    parser.add_argument("--makers", type=int, default=0, help="processes that make batches")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(args.threads)
     return args
 
 
-def ahead(make: Callable[[], Any]) -> Iterator[Any]:
-    """Batches, made on a thread of their own: OpenCV and the disk let go of the interpreter."""
+Make = Callable[[np.random.Generator], Any]
+
+
+def ahead(make: Make, seed: int, makers: int) -> Iterator[Any]:
+    """Batches, made ahead: on a thread (OpenCV and the disk let go of the interpreter), or by
+    `makers` processes, each with draws of its own."""
+    if makers:
+        loader = data.DataLoader(
+            Batches(make, seed), None, num_workers=makers, pin_memory=True, prefetch_factor=4
+        )
+        yield from loader
+    rng = np.random.default_rng(seed)
     maker = concurrent.futures.ThreadPoolExecutor(1)
-    ready = collections.deque(maker.submit(make) for _ in range(AHEAD))
+    ready = collections.deque(maker.submit(make, rng) for _ in range(AHEAD))
     while True:
         yield ready.popleft().result()
-        ready.append(maker.submit(make))
+        ready.append(maker.submit(make, rng))
+
+
+class Batches(data.IterableDataset):
+    """Batches without end, other ones in each process."""
+
+    def __init__(self, make: Make, seed: int) -> None:
+        self.make, self.seed = make, seed
+
+    def __iter__(self) -> Iterator[Any]:
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        rng = np.random.default_rng([self.seed, data.get_worker_info().id])
+        return (self.make(rng) for _ in itertools.count())
 
 
 def rates(run: Run, args: argparse.Namespace) -> Iterator[float]:
@@ -100,6 +131,8 @@ def rates(run: Run, args: argparse.Namespace) -> Iterator[float]:
             if done >= 1:
                 return
             rate *= 0.5 + 0.5 * math.cos(math.pi * done)
+        if args.fall:
+            rate *= 0.5 + 0.5 * math.cos(math.pi * (time.time() - start) / 3600 / args.hours)
         yield rate
 
 

@@ -166,6 +166,25 @@ fn rhythm(traces: &[TraceRecord], rate: Hertz) -> Vec<Finding> {
 
 /// Best correlation of `panel` with `strip` at the panel's time, lags up to `RHYTHM_LAG_S`.
 pub(super) fn correlation(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz) -> Option<f32> {
+    let found = compared(strip, panel, rate, pearson);
+    found.into_iter().max_by(f32::total_cmp)
+}
+
+/// What is left of `strip` when `panel` is taken away at its time, as a share of the strip (rms
+/// over rms, both without their means), at the best lag up to `RHYTHM_LAG_S`. The height counts
+/// here: two limb leads often correlate, but are seldom equally high.
+pub(super) fn difference(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz) -> Option<f32> {
+    let found = compared(strip, panel, rate, unlike);
+    found.into_iter().min_by(f32::total_cmp)
+}
+
+/// `compare` of the pairs (panel, strip) in mV at each lag that leaves `COMMON_S_MIN` of them.
+fn compared(
+    strip: &TraceRecord,
+    panel: &TraceRecord,
+    rate: Hertz,
+    compare: impl Fn(&[(f32, f32)]) -> f32,
+) -> Vec<f32> {
     let reach = (RHYTHM_LAG_S * rate.0) as isize;
     let offset = ((panel.start.0 - strip.start.0) * rate.0).round() as isize;
     let at = |lag: isize| {
@@ -178,12 +197,17 @@ pub(super) fn correlation(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz)
                 Some((mv.as_ref()?.0, strip.samples.get(index)?.as_ref()?.0))
             })
             .collect();
-        (pairs.len() as f32 >= COMMON_S_MIN * rate.0).then(|| pearson(&pairs))
+        (pairs.len() as f32 >= COMMON_S_MIN * rate.0).then(|| compare(&pairs))
     };
-    (-reach..=reach)
-        .step_by(4)
-        .filter_map(at)
-        .max_by(f32::total_cmp)
+    (-reach..=reach).step_by(4).filter_map(at).collect()
+}
+
+fn unlike(pairs: &[(f32, f32)]) -> f32 {
+    let spread = |f: fn(&(f32, f32)) -> f32| {
+        let mean = pairs.iter().map(f).sum::<f32>() / pairs.len() as f32;
+        pairs.iter().map(|p| math::square(f(p) - mean)).sum::<f32>()
+    };
+    (spread(|p| p.1 - p.0) / spread(|p| p.1).max(1e-9)).sqrt()
 }
 
 fn pearson(pairs: &[(f32, f32)]) -> f32 {
