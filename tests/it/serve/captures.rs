@@ -13,7 +13,7 @@ use super::{Running, add_to_config, names, site, terminate, wait_for};
 const REFERENCE: &str = "Muster-1961";
 
 /// A site with a camera that sees `bed.jpg`, or nothing where there is none.
-fn site_with_camera() -> TempDir {
+pub(super) fn site_with_camera() -> TempDir {
     let site = site();
     let program = site.path().join("camera");
     let text = "#!/bin/sh\ncat \"$(dirname \"$0\")/bed.jpg\"\n";
@@ -27,17 +27,17 @@ fn site_with_camera() -> TempDir {
     site
 }
 
-fn lay(site: &Path, page: &RgbImage) {
+pub(super) fn lay(site: &Path, page: &RgbImage) {
     page.save(site.join("bed.jpg")).unwrap();
 }
 
-fn sample() -> RgbImage {
+pub(super) fn sample() -> RgbImage {
     let page = include_bytes!("../../pages/sample/page.jpg");
     image::load_from_memory(page).unwrap().to_rgb8()
 }
 
 /// A service that writes its log into a file.
-fn serve(site: &Path) -> Running {
+pub(super) fn serve(site: &Path) -> Running {
     let log = std::fs::File::create(site.join("log")).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_leadscan"))
         .args(["serve", "--config"])
@@ -59,7 +59,7 @@ fn capture(site: &Path, reference: Option<&str>) -> Output {
 }
 
 #[track_caller]
-fn is_taken(site: &Path, reference: Option<&str>) {
+pub(super) fn is_taken(site: &Path, reference: Option<&str>) {
     let output = capture(site, reference);
     let heard = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{heard}");

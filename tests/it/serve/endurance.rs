@@ -1,10 +1,15 @@
-//! Many pages in a row: memory stays within its budget and flat. 6 pages of the sample, or 200 with
-//! `LEADSCAN_LONG`; the figures are printed.
+//! Memory stays within its budget: over many pages in a row (6 of the sample, or 200 with
+//! `LEADSCAN_LONG`), where it is flat as well, and while a page of 12 megapixels is captured and
+//! another one digitized. A long queue that cannot be delivered costs next to nothing. The figures
+//! are printed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{names, serve, site, terminate, wait_for_within};
+use leadscan::deliver::spool::{Accepted, RealDisk, Settings, Spool, Verdict};
+use leadscan::record::Moment;
+
+use super::{add_to_config, captures, names, serve, site, terminate, wait_for_within};
 
 const PEAK_MIB_MAX: f64 = 192.0;
 const READY_S_MAX: f64 = 3.0;
@@ -77,4 +82,102 @@ fn memory_stays_flat() {
         assert!(ready_s <= READY_S_MAX, "{ready_s}");
         assert!(idle_share <= IDLE_SHARE_MAX, "{idle_share}");
     }
+}
+
+#[test]
+fn a_page_is_captured_while_another_is_digitized_within_the_budget() {
+    let site = captures::site_with_camera();
+    let page = image::imageops::resize(
+        &captures::sample(),
+        4000,
+        3000,
+        image::imageops::FilterType::Triangle,
+    );
+    let service = captures::serve(site.path());
+    let out = site.path().join("out");
+    captures::lay(site.path(), &page);
+    captures::is_taken(site.path(), None);
+    // Another page than the last one, to the gate.
+    captures::lay(site.path(), &image::imageops::rotate180(&page));
+    captures::is_taken(site.path(), None);
+    assert_eq!(
+        names(&out).len(),
+        0,
+        "the first page was digitized meanwhile"
+    );
+    wait_for_within(Duration::from_secs(120), "both records", || {
+        names(&out).len() == 2
+    });
+    let peak_mib = mib(service.id(), "VmHWM");
+    println!("12 megapixels captured while 12 are digitized: at most {peak_mib:.1} MiB");
+    assert_eq!(terminate(service), Some(0));
+    assert!(peak_mib <= PEAK_MIB_MAX, "{peak_mib}");
+}
+
+/// Puts digitized jobs into the spool of `site`, for its two destinations.
+fn fill_spool(site: &Path, count: u32) {
+    let settings = Settings {
+        jobs_max: 10_000,
+        bytes_max: 1 << 30,
+        free_bytes_min: 0,
+        pages_kept_max: 0,
+        sent_max: 100,
+        refusals_max: 5,
+        destinations: vec!["files".to_owned(), "gone".to_owned()],
+    };
+    let (mut spool, _) = Spool::open(RealDisk, &site.join("spool"), settings).unwrap();
+    for number in 0..count {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&number.to_le_bytes());
+        let clock = Moment {
+            boot_id: [9; 16],
+            monotonic_ms: u64::from(number),
+            wall_ms: 1_800_000_000_000,
+            wall_synced: true,
+        };
+        let accepted = Accepted {
+            clock,
+            reference: None,
+            hash,
+        };
+        let id = spool.accept(b"a page", accepted).unwrap();
+        spool.finish(id, Verdict::Digitized, b"a record").unwrap();
+        spool.delivered(id, "files").unwrap();
+    }
+}
+
+#[test]
+fn a_long_queue_costs_little_while_its_destination_is_gone() {
+    let is_long = std::env::var_os("LEADSCAN_LONG").is_some();
+    let count = if is_long { 10_000 } else { 100 };
+    let site = site();
+    let gone = site.path().join("gone");
+    add_to_config(
+        site.path(),
+        &format!(
+            "[[destination]]\nname = \"gone\"\nlink = \"serial\"\npath = {gone:?}\n\
+             baud = 9600"
+        ),
+    );
+    fill_spool(site.path(), count);
+    let began = Instant::now();
+    let service = serve(site.path());
+    let (process, socket) = (service.id(), site.path().join("spool/control"));
+    let patience = Duration::from_secs(60);
+    wait_for_within(patience, "the service", || socket.exists());
+    let ready_s = began.elapsed().as_secs_f64();
+    // The first tries come close together.
+    std::thread::sleep(Duration::from_secs(2));
+    let idle_from = cpu_s(process);
+    std::thread::sleep(Duration::from_secs(if is_long { 60 } else { 5 }));
+    let idle_share = (cpu_s(process) - idle_from) / if is_long { 60.0 } else { 5.0 };
+    let peak_mib = mib(process, "VmHWM");
+    println!(
+        "{count} jobs that cannot be delivered: ready in {ready_s:.2} s, {:.2} % of a core, \
+         {peak_mib:.1} MiB",
+        100.0 * idle_share
+    );
+    assert_eq!(terminate(service), Some(0));
+    assert!(idle_share <= IDLE_SHARE_MAX, "{idle_share}");
+    assert!(ready_s <= READY_S_MAX, "{ready_s}");
 }
