@@ -58,6 +58,8 @@ pub enum Doubt {
     /// The page says two speeds, or two gains.
     TwoSpeeds(MmPerSecond, MmPerSecond),
     TwoGains(MmPerMillivolt, MmPerMillivolt),
+    /// A text says that the chest leads have half the gain, and nothing else does.
+    ChestGain(MmPerMillivolt),
     /// The pulse says another gain than the text.
     PulseAgainstText {
         pulse: MmPerMillivolt,
@@ -123,6 +125,8 @@ const TEXT_SCORE_MIN: f32 = 0.3;
 const UNUSUAL_SCORE_MIN: f32 = 0.55;
 /// Weaker boxes are no pulses.
 const PULSE_SCORE_MIN: f32 = 0.3;
+/// Two texts with this IoU are one.
+const SAME_PLACE: f32 = 0.3;
 /// A second, different text counts if it is this share of the first one's score.
 const SECOND_SHARE: f32 = 0.8;
 /// Half of the line on either side is part of the pulse's box.
@@ -178,12 +182,13 @@ pub fn calibrate(
         doubts.push(Doubt::UnusualSpeed(speed.value));
     }
     let gain = gain(labels, pulses, scale, given, &mut doubts);
-    let half = labels
-        .iter()
-        .any(|label| label.class == LabelClass::HalfGainChest && label.score >= TEXT_SCORE_MIN);
-    let chest_gain = half.then(|| Known {
-        value: MmPerMillivolt(gain.value.0 / 2.0),
-        evidence: Evidence::Read,
+    let chest_gain = says_half_chest(labels, gain.value).then(|| {
+        let value = MmPerMillivolt(gain.value.0 / 2.0);
+        doubts.push(Doubt::ChestGain(value));
+        Known {
+            value,
+            evidence: Evidence::Read,
+        }
     });
     Calibration {
         speed,
@@ -258,14 +263,9 @@ fn gain(
     given: Given,
     doubts: &mut Vec<Doubt>,
 ) -> Known<MmPerMillivolt> {
-    let (read, other) = texts(labels, |label| match label.class {
-        LabelClass::Gain10 => Some(10.0),
-        LabelClass::Gain5 => Some(5.0),
-        LabelClass::Gain20 => Some(20.0),
-        LabelClass::Lead(_) | LabelClass::Pulse | LabelClass::HalfGainChest => None,
-        LabelClass::Speed25 | LabelClass::Speed12_5 | LabelClass::Speed50 => None,
-    });
-    if let (Some(a), Some(b)) = (read, other) {
+    let (read, other) = texts(labels, gain_of);
+    // Half of the limb leads' gain is the chest leads'.
+    if let (Some(a), Some(b)) = (read, other.filter(|b| read != Some(2.0 * b))) {
         doubts.push(Doubt::TwoGains(MmPerMillivolt(a), MmPerMillivolt(b)));
     }
     let height = pulse_height(pulses).filter(|_| scale == PaperScale::Grid);
@@ -315,11 +315,42 @@ fn gain(
     }
 }
 
+fn gain_of(label: &Label) -> Option<f32> {
+    match label.class {
+        LabelClass::Gain10 => Some(10.0),
+        LabelClass::Gain5 => Some(5.0),
+        LabelClass::Gain20 => Some(20.0),
+        LabelClass::Lead(_) | LabelClass::Pulse | LabelClass::HalfGainChest => None,
+        LabelClass::Speed25 | LabelClass::Speed12_5 | LabelClass::Speed50 => None,
+    }
+}
+
+/// Whether a text says that the chest leads have half of this gain: in words, or as a second gain
+/// beside the first one ("Limb: 10 mm/mV  Chest: 5 mm/mV").
+fn says_half_chest(labels: &[Label], gain: MmPerMillivolt) -> bool {
+    let written = || written(labels);
+    let in_words = written().any(|label| label.class == LabelClass::HalfGainChest);
+    let both =
+        [gain.0, gain.0 / 2.0].map(|value| written().any(|label| gain_of(label) == Some(value)));
+    in_words || both == [true; 2]
+}
+
+/// The texts that are believed: one place holds one text, the strongest that is seen there.
+fn written(labels: &[Label]) -> impl Iterator<Item = &Label> {
+    let is_text = |label: &Label| !matches!(label.class, LabelClass::Lead(_) | LabelClass::Pulse);
+    labels.iter().filter(move |label| {
+        let is_beaten = |other: &Label| {
+            is_text(other)
+                && other.score > label.score
+                && label.bounds().overlap(&other.bounds()) > SAME_PLACE
+        };
+        is_text(label) && label.score >= TEXT_SCORE_MIN && !labels.iter().any(is_beaten)
+    })
+}
+
 /// The strongest text's value, and a nearly as strong one that says something else.
 fn texts(labels: &[Label], value: impl Fn(&Label) -> Option<f32>) -> (Option<f32>, Option<f32>) {
-    let mut seen: Vec<(f32, f32)> = labels
-        .iter()
-        .filter(|label| label.score >= TEXT_SCORE_MIN)
+    let mut seen: Vec<(f32, f32)> = written(labels)
         .filter_map(|label| Some((value(label)?, label.score)))
         .collect();
     seen.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -335,14 +366,26 @@ fn texts(labels: &[Label], value: impl Fn(&Label) -> Option<f32>) -> (Option<f32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::{Lead, READINGS};
+    use crate::labels::{CLASS_COUNT, Lead, READINGS};
 
+    /// Texts of different classes stand side by side.
     fn text(class: LabelClass, score: f32) -> Label {
+        let place = (0..CLASS_COUNT).position(|k| LabelClass::at(k) == Some(class));
+        at(200.0 * place.unwrap() as f32, class, score)
+    }
+
+    fn at(left: f32, class: LabelClass, score: f32) -> Label {
+        let place = |x: f32, y: f32| Point::new(left + x, y);
         Label {
             class,
             score,
             leads: [(Lead::I, 0.0); READINGS],
-            corners: [Point::new(0.0, 0.0); 4],
+            corners: [
+                place(0.0, 0.0),
+                place(120.0, 0.0),
+                place(120.0, 30.0),
+                place(0.0, 30.0),
+            ],
         }
     }
 
@@ -444,8 +487,8 @@ mod tests {
             Evidence::Measured,
             &[doubt],
         );
-        let two = [text(LabelClass::Gain10, 0.9), text(LabelClass::Gain5, 0.8)];
-        let doubt = Doubt::TwoGains(MmPerMillivolt(10.0), MmPerMillivolt(5.0));
+        let two = [text(LabelClass::Gain10, 0.9), text(LabelClass::Gain20, 0.8)];
+        let doubt = Doubt::TwoGains(MmPerMillivolt(10.0), MmPerMillivolt(20.0));
         check(&two, &[], 10.0, Evidence::Read, &[doubt]);
     }
 
@@ -494,12 +537,26 @@ mod tests {
     }
 
     #[test]
-    fn chest_leads_at_half_gain() {
-        let labels = [
-            text(LabelClass::Gain10, 0.9),
-            text(LabelClass::HalfGainChest, 0.6),
-        ];
-        let found = calibrate(&labels, &[], PaperScale::Grid, Given::default());
-        assert_eq!(found.chest_gain.map(|g| g.value), Some(MmPerMillivolt(5.0)));
+    fn chest_leads_at_half_gain_are_told_by_words_or_by_a_second_text_and_never_silently() {
+        let check = |labels: &[Label], chest: Option<f32>| {
+            let found = calibrate(labels, &[], PaperScale::Grid, Given::default());
+            assert_eq!(found.gain.value, MmPerMillivolt(10.0), "{labels:?}");
+            let chest = chest.map(MmPerMillivolt);
+            assert_eq!(found.chest_gain.map(|g| g.value), chest, "{labels:?}");
+            let mut expected = vec![Doubt::SpeedAssumed];
+            expected.extend(chest.map(Doubt::ChestGain));
+            assert_eq!(found.doubts, expected);
+        };
+        let ten = text(LabelClass::Gain10, 0.8);
+        check(
+            &[ten.clone(), text(LabelClass::HalfGainChest, 0.6)],
+            Some(5.0),
+        );
+        check(&[ten.clone(), text(LabelClass::Gain5, 0.5)], Some(5.0));
+        check(&[ten.clone(), text(LabelClass::Gain5, 0.2)], None);
+        // One text cannot say both.
+        let other = at(900.0, LabelClass::Gain10, 0.5);
+        let same_place = at(910.0, LabelClass::HalfGainChest, 0.4);
+        check(&[ten, other, same_place], None);
     }
 }

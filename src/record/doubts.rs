@@ -96,6 +96,15 @@ fn finding(doubt: &Doubt) -> Finding {
                 a.0, b.0
             ),
         ),
+        Doubt::ChestGain(gain) => (
+            Severity::Warning,
+            "chest_gain",
+            format!(
+                "a text alone says that the chest leads are printed at {} mm/mV: compare them with \
+                 the paper",
+                gain.0
+            ),
+        ),
         Doubt::PulseAgainstText { pulse, text } => (
             Severity::Warning,
             "pulse_against_text",
