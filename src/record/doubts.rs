@@ -60,20 +60,17 @@ pub fn ends(evidence: EndsEvidence) -> Option<Finding> {
 }
 
 fn finding(doubt: &Doubt) -> Finding {
-    let (severity, code, message) = match doubt {
+    let (code, message) = match doubt {
         Doubt::SpeedAssumed => (
-            Severity::Warning,
             "speed_assumed",
             "no paper speed was read: 25 mm/s is assumed; give --speed if it is another".to_owned(),
         ),
         Doubt::GainAssumed => (
-            Severity::Warning,
             "gain_assumed",
             "no gain was read, no pulse measured: 10 mm/mV is assumed; give --gain if not"
                 .to_owned(),
         ),
         Doubt::UnusualSpeed(speed) => (
-            Severity::Warning,
             "unusual_speed",
             format!(
                 "a text alone says {} mm/s: give --speed to confirm",
@@ -81,7 +78,6 @@ fn finding(doubt: &Doubt) -> Finding {
             ),
         ),
         Doubt::TwoSpeeds(a, b) => (
-            Severity::Warning,
             "two_speeds",
             format!(
                 "the page says {} mm/s and {} mm/s; the first is used",
@@ -89,7 +85,6 @@ fn finding(doubt: &Doubt) -> Finding {
             ),
         ),
         Doubt::TwoGains(a, b) => (
-            Severity::Warning,
             "two_gains",
             format!(
                 "the page says {} mm/mV and {} mm/mV; the first is used",
@@ -97,7 +92,6 @@ fn finding(doubt: &Doubt) -> Finding {
             ),
         ),
         Doubt::ChestGain(gain) => (
-            Severity::Warning,
             "chest_gain",
             format!(
                 "a text alone says that the chest leads are printed at {} mm/mV: compare them with \
@@ -106,7 +100,6 @@ fn finding(doubt: &Doubt) -> Finding {
             ),
         ),
         Doubt::PulseAgainstText { pulse, text } => (
-            Severity::Warning,
             "pulse_against_text",
             format!(
                 "the calibration pulse says {} mm/mV, the text {} mm/mV; the pulse is used",
@@ -114,7 +107,6 @@ fn finding(doubt: &Doubt) -> Finding {
             ),
         ),
         Doubt::UnusualPulse(gain) => (
-            Severity::Warning,
             "unusual_gain",
             format!(
                 "the calibration pulse alone says {} mm/mV, which is unusual; compare it with the \
@@ -123,7 +115,6 @@ fn finding(doubt: &Doubt) -> Finding {
             ),
         ),
         Doubt::OddPulse(height) => (
-            Severity::Warning,
             "odd_pulse",
             format!(
                 "the calibration pulse is {:.1} mm high, as no usual gain makes it",
@@ -131,12 +122,11 @@ fn finding(doubt: &Doubt) -> Finding {
             ),
         ),
         Doubt::GivenAgainstPage => (
-            Severity::Warning,
             "given_against_page",
             "the speed or gain that was given is not the page's".to_owned(),
         ),
     };
-    Finding::new(severity, code, None, message)
+    Finding::new(Severity::Warning, code, None, message)
 }
 
 #[cfg(test)]
