@@ -549,11 +549,11 @@ mod tests {
         };
         let ten = text(LabelClass::Gain10, 0.8);
         check(
-            &[ten.clone(), text(LabelClass::HalfGainChest, 0.6)],
+            &[ten, text(LabelClass::HalfGainChest, 0.6)],
             Some(5.0),
         );
-        check(&[ten.clone(), text(LabelClass::Gain5, 0.5)], Some(5.0));
-        check(&[ten.clone(), text(LabelClass::Gain5, 0.2)], None);
+        check(&[ten, text(LabelClass::Gain5, 0.5)], Some(5.0));
+        check(&[ten, text(LabelClass::Gain5, 0.2)], None);
         // One text cannot say both.
         let other = at(900.0, LabelClass::Gain10, 0.5);
         let same_place = at(910.0, LabelClass::HalfGainChest, 0.4);
