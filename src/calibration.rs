@@ -548,10 +548,7 @@ mod tests {
             assert_eq!(found.doubts, expected);
         };
         let ten = text(LabelClass::Gain10, 0.8);
-        check(
-            &[ten, text(LabelClass::HalfGainChest, 0.6)],
-            Some(5.0),
-        );
+        check(&[ten, text(LabelClass::HalfGainChest, 0.6)], Some(5.0));
         check(&[ten, text(LabelClass::Gain5, 0.5)], Some(5.0));
         check(&[ten, text(LabelClass::Gain5, 0.2)], None);
         // One text cannot say both.
