@@ -115,7 +115,11 @@ def cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
 
 
 def initramfs(
-    to: pathlib.Path, kernel: Kernel, programs: dict[str, pathlib.Path], files: dict[str, bytes]
+    to: pathlib.Path,
+    kernel: Kernel,
+    programs: dict[str, pathlib.Path],
+    files: dict[str, bytes],
+    init: str = "init",
 ) -> None:
     """Writes the board's root: busybox, modules, libraries, programs in /bin, and `files`."""
     tree: dict[str, tuple[int, bytes]] = {}
@@ -126,7 +130,7 @@ def initramfs(
     programs = {"busybox": kernel.busybox, "drop": HERE / "drop", **programs}
     for name, path in programs.items():
         tree[f"bin/{name}"] = (stat.S_IFREG | 0o755, path.read_bytes())
-    tree["init"] = (stat.S_IFREG | 0o755, (HERE / "init").read_bytes())
+    tree["init"] = (stat.S_IFREG | 0o755, (HERE / init).read_bytes())
     for name in LIBRARIES:
         library = pathlib.Path("/lib", TRIPLE, name)
         if not library.exists():

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""The front panel of an older Raspberry Pi, by its registers: scripts/board-test --part pi.
+
+QEMU's raspi3b starts Debian's kernel with the Pi's own device tree. `leadscan serve` drives the
+light by rppal, and this machine sees the pin: steady when ready, changing while a page is worked
+on, steady again. The emulated pins take no input, so no button is pressed. In TAP; needs no root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import device_test
+import image
+
+MACHINE = ["qemu-system-aarch64", "-M", "raspi3b", "-nodefaults", "-display", "none", "-no-reboot"]
+TREE = "broadcom/bcm2837-rpi-3-b.dtb"
+PINS = "/machine/soc/peripherals/gpio"
+BUTTON, LIGHT = 27, 17
+READY_S_MAX, PAGE_S_MAX, STEADY_S = 240.0, 600.0, 4.0
+CONFIG = f"""\
+device = "pi"
+[spool]
+folder = "/data/spool"
+free_mib_min = 16
+[watch]
+folder = "/data/in"
+settle_ms = 500
+[panel]
+backend = "rppal"
+button_pin = {BUTTON}
+light_pin = {LIGHT}
+button_active_low = false
+[[destination]]
+name = "files"
+link = "folder"
+folder = "/data/out"
+"""
+
+
+class Watched:
+    """Lines that come from somewhere, with their times, as far as a pattern fits them."""
+
+    def __init__(self, lines: Iterable[str], pattern: str, log: pathlib.Path) -> None:
+        self.seen: list[tuple[float, str]] = []
+        self._read = threading.Thread(target=self._follow, args=[lines, pattern, log], daemon=True)
+        self._read.start()
+
+    def _follow(self, lines: Iterable[str], pattern: str, log: pathlib.Path) -> None:
+        with log.open("w") as kept:
+            for line in lines:
+                kept.write(line)
+                kept.flush()
+                if match := re.search(pattern, line):
+                    self.seen.append((time.monotonic(), match[0]))
+
+
+class CheckFailed(Exception):
+    """What should have been seen was not."""
+
+
+def until(what: str, is_so: Callable[[], bool], seconds_max: float) -> None:
+    end = time.monotonic() + seconds_max
+    while not is_so():
+        if time.monotonic() > end:
+            raise CheckFailed(f"not in {seconds_max:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+def start(folder: pathlib.Path, kernel: image.Kernel, arm: pathlib.Path) -> subprocess.Popen[str]:
+    image.stripped(arm, folder / "leadscan")
+    device_test.pages(folder)
+    files = {
+        "etc/leadscan.toml": CONFIG.encode(),
+        "pages/page.jpg": (folder / "page.jpg").read_bytes(),
+    }
+    programs = {"leadscan": folder / "leadscan"}
+    image.initramfs(folder / "initramfs", kernel, programs, files, init="init-pi")
+    tree = next(kernel.tree.glob(f"usr/lib/linux-image-*/{TREE}"), None)
+    if tree is None:
+        raise image.ImageError(f"the kernel has no {TREE}")
+    words = [*MACHINE, "-kernel", kernel.image, "-initrd", folder / "initramfs", "-dtb", tree]
+    # rppal maps the registers by /dev/mem, which the kernel's driver has: older systems let it.
+    words += ["-append", "console=ttyAMA0,115200 iomem=relaxed quiet panic=-1"]
+    words += ["-serial", "stdio", "-chardev", f"socket,id=q,path={folder}/qtest,server=on,wait=off"]
+    words += ["-qtest", "chardev:q", "-qtest-log", "/dev/null"]
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(words, stdin=null, stdout=pipe, stderr=null, text=True)
+
+
+def pins(folder: pathlib.Path) -> socket.socket:
+    end = time.monotonic() + 20
+    while True:
+        made = socket.socket(socket.AF_UNIX)
+        try:
+            made.connect(str(folder / "qtest"))
+        except OSError:
+            made.close()
+            if time.monotonic() > end:
+                raise CheckFailed("the emulator did not start") from None
+            time.sleep(0.05)
+        else:
+            made.sendall(f"irq_intercept_out {PINS}\n".encode())
+            return made
+
+
+def check(folder: pathlib.Path, process: subprocess.Popen[str]) -> str:
+    with pins(folder) as wires:
+        light = Watched(wires.makefile("r"), rf"IRQ (raise|lower) {LIGHT}$", folder / "pins.log")
+        console = Watched(process.stdout, r"leadscan: .*|board: .*", folder / "console.log")
+
+        def said(text: str) -> bool:
+            return any(re.search(text, line) for _, line in console.seen)
+
+        def is_steady() -> bool:
+            seen = light.seen
+            is_lit = bool(seen) and "raise" in seen[-1][1]
+            return is_lit and time.monotonic() - seen[-1][0] > STEADY_S
+
+        until("the service is ready", lambda: said("leadscan: ready"), READY_S_MAX)
+        until("a steady light", is_steady, 30)
+        before = len(light.seen)
+        until("a record", lambda: said("delivered to files"), PAGE_S_MAX)
+        changes = len(light.seen) - before
+        if changes < device_test.EDGES_MIN:
+            raise CheckFailed(f"the light changed {changes} times while a page was worked on")
+        until("a steady light again", is_steady, 60)
+        return f"{changes} changes of pin {LIGHT} while a page was worked on"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--arm", type=pathlib.Path, required=True, help="leadscan for the board")
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="where the kernel lies")
+    options = parser.parse_args()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="leadscan-pi-"))
+    began = time.monotonic()
+    process = start(folder, image.Kernel(options.work / "kernel"), options.arm)
+    try:
+        verdict, detail = "ok", check(folder, process)
+        shutil.rmtree(folder)
+    except CheckFailed as error:
+        verdict, detail = "not ok", f"{error}; see {folder}"
+    finally:
+        process.kill()
+        process.wait()
+    what = "the service drives a Raspberry Pi's light by rppal"
+    print(f"{verdict} 1 - {what} # {time.monotonic() - began:.0f} s; {detail}\n1..1")
+    return int(verdict != "ok")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
