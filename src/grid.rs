@@ -17,6 +17,7 @@ mod windows;
 
 use crate::page::{Bounds, InPaper, PageMap, QuarterTurn, RawImage};
 use crate::units::Mm;
+use lattice::Paper;
 
 /// Distance of the paper's strong lines; a found grid's map counts millimetres from one of them.
 pub const LINES_MM: f32 = 5.0;
@@ -57,6 +58,13 @@ const SEEN_MIN: f32 = 0.12;
 const RESIDUAL_MAX_MM: f32 = 0.35;
 /// A flat page's lines lie this close to a homography; a mesh would only add noise.
 const FLAT_MM: f32 = 0.06;
+/// Further off, the sheet is folded or bent, and its lines are followed outwards.
+const FOLDED_MM: f32 = 0.2;
+
+/// Rounds in which a bent page's lines are followed outwards, and what a round must find.
+const GROW_ROUNDS_MAX: usize = 10;
+const GROWTH_MIN: f32 = 1.01;
+const MORE: f32 = 1.03;
 
 /// Finds the grid of a page whose writing is upright after `turn`.
 pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
@@ -68,21 +76,16 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
             needed: STRENGTH_MIN,
         });
     }
-    let anchors = windows
+    let anchors: Vec<lattice::Anchor> = windows
         .anchors
         .iter()
         .map(|anchor| turned(*anchor, turn))
         .collect();
-    let mut fit = lattice::Fit::of(anchors, windows.seen, windows.period);
-    for _ in 0..2 {
-        let Some(flat) = fit.homography else { break };
-        let mesh = if fit.residual_mm > FLAT_MM {
-            fit.mesh()
-        } else {
-            None
-        };
-        fit = lattice::refine(&ruling, &PageMap::new(flat, mesh), windows.period);
-    }
+    let fit_as = |paper| {
+        let fit = lattice::Fit::of(anchors.clone(), windows.seen, windows.period, paper);
+        refined(&ruling, fit, windows.period, paper)
+    };
+    let mut fit = fit_as(Paper::Flat);
     let (Some(flat), true) = (fit.homography, fit.seen >= SEEN_MIN) else {
         let (percent, needed) = (100.0 * fit.seen, 100.0 * SEEN_MIN);
         return Err(GridError::TooLittle { percent, needed });
@@ -93,6 +96,15 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
             max_mm: RESIDUAL_MAX_MM,
         });
     }
+    if fit.residual_mm > FOLDED_MM {
+        // Either may lose a part of the sheet: the one that knows the more of it.
+        let folded = grown(&ruling, fit_as(Paper::Folded), windows.period);
+        fit = grown(&ruling, fit, windows.period);
+        if folded.len() as f32 > MORE * fit.len() as f32 {
+            fit = folded;
+        }
+    }
+    let flat = fit.homography.unwrap_or(flat);
     let mesh = if fit.residual_mm > FLAT_MM {
         fit.mesh()
     } else {
@@ -105,6 +117,44 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
         residual_mm: fit.residual_mm,
         area: fit.area(),
     })
+}
+
+/// The same, closer: from the lines in the cells of the paper.
+fn refined(
+    ruling: &ruling::Ruling,
+    mut fit: lattice::Fit,
+    period: lattice::Period,
+    paper: Paper,
+) -> lattice::Fit {
+    for _ in 0..2 {
+        let Some(flat) = fit.homography else { break };
+        let mesh = if fit.residual_mm > FLAT_MM {
+            fit.mesh()
+        } else {
+            None
+        };
+        fit = lattice::refine(ruling, &PageMap::new(flat, mesh), period, paper);
+    }
+    fit
+}
+
+/// Follows the lines of paper that is not flat outwards, as long as that finds more of them: behind a
+/// fold they lie further off the plane than they are sought.
+fn grown(ruling: &ruling::Ruling, mut fit: lattice::Fit, period: lattice::Period) -> lattice::Fit {
+    for _ in 0..GROW_ROUNDS_MAX {
+        let Some(flat) = fit.homography else { break };
+        let map = PageMap::new(flat, fit.mesh());
+        let next = lattice::refine(ruling, &map, period, Paper::Folded);
+        let more = next.len() as f32 / fit.len().max(1) as f32;
+        if more < 1.0 || next.homography.is_none() {
+            break;
+        }
+        fit = next;
+        if more < GROWTH_MIN {
+            break;
+        }
+    }
+    fit
 }
 
 /// The candidate with the highest score, the last of equals; each is scored once.
@@ -129,7 +179,7 @@ fn turned(anchor: lattice::Anchor, turn: QuarterTurn) -> lattice::Anchor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::{Homography, Point};
+    use crate::page::{Homography, InPage, Point};
 
     #[derive(Clone, Copy, PartialEq)]
     enum Look {
@@ -141,13 +191,18 @@ mod tests {
 
     /// A page of 200 x 150 mm under `map` (mm to px), with a trace drawn over its grid.
     fn page(map: &Homography, look: Look, noise: i32) -> RawImage {
-        let (width, height) = (1700, 1300);
         let back = map.inverse();
+        page_of(|x, y| back.apply(x, y), look, noise)
+    }
+
+    /// The same, where `back` tells the millimetres of a pixel.
+    fn page_of(back: impl Fn(f64, f64) -> (f64, f64), look: Look, noise: i32) -> RawImage {
+        let (width, height) = (1700, 1300);
         let mut rgb = Vec::with_capacity(3 * width * height);
         let mut seed = 1u32;
         for y in 0..height {
             for x in 0..width {
-                let (u, v) = back.apply(x as f64, y as f64);
+                let (u, v) = back(x as f64, y as f64);
                 let near =
                     |w: f64, pitch: f64| ((w / pitch + 0.5).floor() * pitch - w).abs() < 0.09;
                 let (minor, major) = ((near(u, 1.0), near(v, 1.0)), near(u, 5.0) || near(v, 5.0));
@@ -206,6 +261,48 @@ mod tests {
     #[test]
     fn a_page_seen_aslant() {
         check((8.0, 8.0), 1.0, 2e-5, Look::Lines);
+    }
+
+    #[test]
+    fn the_lines_are_followed_behind_folds() {
+        let map = Homography::similarity(8.0, 8.0, 0.01, (60.0, 60.0)).unwrap();
+        let flat = map.inverse();
+        // Behind each fold the sheet is foreshortened, and rises.
+        let folds = [(60.0, -1.0), (130.0, 1.0)];
+        let back = |x: f64, y: f64| {
+            let (u, v) = flat.apply(x, y);
+            folds.into_iter().fold((u, v), |(u, v), (fold, side)| {
+                let behind = ((u - fold) * side).max(0.0) / 0.91;
+                (u + side * 0.09 * behind, v - 0.05 * behind)
+            })
+        };
+        let forth = |u: f64, v: f64| {
+            let (u, v) = folds.into_iter().fold((u, v), |(u, v), (fold, side)| {
+                let behind = ((u - fold) * side).max(0.0);
+                (u - side * 0.09 * behind, v + 0.05 * behind)
+            });
+            map.apply(u, v)
+        };
+        let grid = find_grid(&page_of(back, Look::MajorOnly, 20), QuarterTurn::None).unwrap();
+        let place = |u: f64, v: f64| {
+            let (x, y) = forth(u, v);
+            grid.map.to_paper(Point::<InPage>::new(x as f32, y as f32))
+        };
+        let origin = place(95.0, 70.0);
+        for (u, v) in [
+            (20.0, 40.0),
+            (20.0, 110.0),
+            (95.0, 110.0),
+            (180.0, 40.0),
+            (180.0, 110.0),
+        ] {
+            let found = place(u, v);
+            let off = [
+                found.x - origin.x - (u as f32 - 95.0),
+                found.y - origin.y - (v as f32 - 70.0),
+            ];
+            assert!(off[0].hypot(off[1]) < 0.4, "({u}, {v}) is {off:?} mm off");
+        }
     }
 
     #[test]

@@ -29,9 +29,20 @@ const TRUST_MIN: f32 = 2.2;
 /// Neighbours of an anchor, and how far it may lie off them.
 const NEAR_MM: f64 = 22.0;
 const REST_MM: f32 = 0.45;
+const REST_SHARE: f32 = 0.16;
+/// So many neighbours tell how the paper slopes, and their spread counts against this one (mm2).
+const PLANE_ANCHORS_MIN: usize = 6;
+const SLOPE_CALM: f64 = 20.0;
 const MEND_ROUNDS: usize = 2;
 /// Node distance of the mesh.
 const MESH_MM: f32 = 12.0;
+/// Nodes that no anchor is near to continue the slope of those around, this wide (Gaussian) and so
+/// far; the mesh reaches so many nodes beyond the anchors.
+const SLOPE_MM: f64 = 14.0;
+const SLOPE_MM_MAX: f64 = 45.0;
+const BEYOND_NODES: f32 = 2.0;
+const NODE_WEIGHT_MIN: f32 = 0.2;
+const FADE_WEIGHT: f32 = 0.05;
 /// Longest side of the paper that is read.
 const SIDE_MM_MAX: f32 = 900.0;
 
@@ -52,6 +63,15 @@ pub struct Period(pub f32);
 const STRAY_SHARE: f32 = 0.01;
 const AROUND_MM: f32 = 10.0;
 
+/// What paper may do between anchors and beyond them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paper {
+    /// It lies near a plane, and where nothing was seen, on it.
+    Flat,
+    /// It slopes: behind a fold it goes on as it began.
+    Folded,
+}
+
 /// What the anchors say.
 pub struct Fit {
     pub homography: Option<Homography>,
@@ -61,14 +81,15 @@ pub struct Fit {
     /// The same over the better half of the anchors.
     pub core_residual_mm: f32,
     anchors: Vec<Anchor>,
+    paper: Paper,
 }
 
 impl Fit {
     /// Fits a homography to the anchors.
-    pub fn of(mut anchors: Vec<Anchor>, seen: f32, period: Period) -> Self {
+    pub fn of(mut anchors: Vec<Anchor>, seen: f32, period: Period, paper: Paper) -> Self {
         let mut homography = robust(&mut anchors);
         for _ in 0..MEND_ROUNDS {
-            anchors = mended(&anchors, period);
+            anchors = mended(&anchors, period, paper);
             homography = robust(&mut anchors);
         }
         let mut squares: Vec<f32> = anchors
@@ -84,6 +105,7 @@ impl Fit {
             residual_mm,
             core_residual_mm,
             anchors,
+            paper,
         }
     }
 
@@ -111,7 +133,7 @@ impl Fit {
 /// from place to place; where it jumps by whole periods of the lines, a line was miscounted. From
 /// the places nearest to the plane outwards, each takes the count that continues its neighbours;
 /// what lies a fraction off them is an error and dropped.
-fn mended(anchors: &[Anchor], period: Period) -> Vec<Anchor> {
+fn mended(anchors: &[Anchor], period: Period, paper: Paper) -> Vec<Anchor> {
     let size = |a: &Anchor| math::hypot(a.residual[0], a.residual[1]);
     let mut order: Vec<usize> = (0..anchors.len()).collect();
     order.sort_by(|a, b| size(&anchors[*a]).total_cmp(&size(&anchors[*b])));
@@ -128,7 +150,7 @@ fn mended(anchors: &[Anchor], period: Period) -> Vec<Anchor> {
                 continue;
             }
             let near: Vec<usize> = neighbours(anchors, k);
-            let (counted, is_kept) = count_lines(anchors, &done, &near, k, period);
+            let (counted, is_kept) = count_lines(anchors, &done, &near, k, (period, paper));
             done[k] = Some(counted);
             kept[k] = is_kept;
             if !is_kept {
@@ -169,29 +191,97 @@ fn count_lines(
     done: &[Option<[f32; 2]>],
     near: &[usize],
     k: usize,
-    period: Period,
+    (period, paper): (Period, Paper),
 ) -> ([f32; 2], bool) {
     let mut counted = anchors[k].residual;
+    let around: Vec<([f64; 2], [f32; 2])> = near
+        .iter()
+        .filter_map(|n| Some((anchors[*n].paper, done[*n]?)))
+        .collect();
+    if around.is_empty() {
+        return (counted, true);
+    }
+    let (usual, rest_mm) = match paper {
+        Paper::Flat => (medians(&around), REST_MM),
+        Paper::Folded => {
+            let usual = continued(&around, anchors[k].paper);
+            (usual, REST_MM.max(REST_SHARE * period.0))
+        }
+    };
     let mut kept = true;
     for axis in 0..2 {
-        let mut around: Vec<f32> = near
-            .iter()
-            .filter_map(|n| done[*n].map(|residual| residual[axis]))
-            .collect();
-        if around.is_empty() {
-            continue;
-        }
-        let middle = around.len() / 2;
-        let usual = *around.select_nth_unstable_by(middle, f32::total_cmp).1;
-        let off = (counted[axis] - usual) / period.0;
+        let off = (counted[axis] - usual[axis]) / period.0;
         counted[axis] -= period.0 * off.round();
-        kept &= (counted[axis] - usual).abs() < REST_MM;
+        kept &= (counted[axis] - usual[axis]).abs() < rest_mm;
     }
     (counted, kept)
 }
 
+/// Residuals around a place continued to it by a plane, or by their medians, where they are few.
+fn continued(around: &[([f64; 2], [f32; 2])], at: [f64; 2]) -> [f32; 2] {
+    let all = around.iter().map(|(place, value)| (*place, *value, 1.0));
+    plane(all, SLOPE_CALM)
+        .filter(|_| around.len() >= PLANE_ANCHORS_MIN)
+        .map_or_else(|| medians(around), |plane| plane.at(at))
+}
+
+fn medians(around: &[([f64; 2], [f32; 2])]) -> [f32; 2] {
+    [0, 1].map(|axis| {
+        let mut values: Vec<f32> = around.iter().map(|(_, value)| value[axis]).collect();
+        let middle = values.len() / 2;
+        *values.select_nth_unstable_by(middle, f32::total_cmp).1
+    })
+}
+
+/// A place, how far it is shifted, and its weight.
+type Shifted = ([f64; 2], [f32; 2], f64);
+
+/// Shifts that change evenly along both axes.
+struct Plane {
+    middle: [f64; 2],
+    value: [f32; 2],
+    /// A millimetre of x and of y.
+    slope: [[f32; 2]; 2],
+}
+
+impl Plane {
+    fn at(&self, place: [f64; 2]) -> [f32; 2] {
+        let off = [0, 1].map(|k| (place[k] - self.middle[k]) as f32);
+        [0, 1].map(|axis| {
+            self.value[axis] + off[0] * self.slope[0][axis] + off[1] * self.slope[1][axis]
+        })
+    }
+}
+
+/// Weighted least squares; `calm` square millimetres of spread are added
+/// to the places', so that what is close together gets no slope.
+fn plane(points: impl Iterator<Item = Shifted> + Clone, calm: f64) -> Option<Plane> {
+    let sum = |f: &dyn Fn(&Shifted) -> f64| points.clone().map(|p| f(&p)).sum::<f64>();
+    let weight = sum(&|p| p.2);
+    if weight < 1e-3 {
+        return None;
+    }
+    let mean = |f: &dyn Fn(&Shifted) -> f64| sum(&|p| p.2 * f(p)) / weight;
+    let middle = [mean(&|p| p.0[0]), mean(&|p| p.0[1])];
+    let value = [mean(&|p| f64::from(p.1[0])), mean(&|p| f64::from(p.1[1]))];
+    let off = |p: &Shifted, k: usize| p.0[k] - middle[k];
+    let [xx, xy, yy] = [(0, 0), (0, 1), (1, 1)].map(|(a, b)| mean(&|p| off(p, a) * off(p, b)));
+    let (xx, yy) = (xx + calm, yy + calm);
+    let det = xx * yy - xy * xy;
+    let slopes = [0, 1].map(|axis| {
+        let by = |k: usize| mean(&|p| off(p, k) * (f64::from(p.1[axis]) - value[axis]));
+        let (x, y) = (by(0), by(1));
+        [(yy * x - xy * y) / det, (xx * y - xy * x) / det]
+    });
+    Some(Plane {
+        middle,
+        value: value.map(|v| v as f32),
+        slope: [0, 1].map(|k| slopes.map(|axis| axis[k] as f32)),
+    })
+}
+
 /// Reads the cells of the paper under `map` and fits again.
-pub fn refine(ruling: &Ruling, map: &PageMap, period: Period) -> Fit {
+pub fn refine(ruling: &Ruling, map: &PageMap, period: Period, paper: Paper) -> Fit {
     let profiles = Profiles::sum(ruling, map);
     let (columns, rows) = profiles.cell_counts();
     let mut anchors = Vec::new();
@@ -219,7 +309,7 @@ pub fn refine(ruling: &Ruling, map: &PageMap, period: Period) -> Fit {
         }
     }
     let seen = anchors.len() as f32 / on_page.max(1) as f32;
-    Fit::of(anchors, seen, period)
+    Fit::of(anchors, seen, period, paper)
 }
 
 /// Darkness along x in bands of y, and along y in bands of x.
@@ -559,39 +649,37 @@ fn eliminate(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
 }
 
 impl Fit {
-    /// The residuals, averaged around the nodes of a lattice that is `MESH_MM` wide.
+    /// How many places are known.
+    pub fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// The residuals, averaged around the nodes of a lattice that is `MESH_MM` wide, and continued
+    /// beyond the anchors.
     pub fn mesh(&self) -> Option<Mesh> {
         let bound = |k: usize, f: fn(f64, f64) -> f64, from: f64| {
             self.anchors
                 .iter()
                 .fold(from, |a, anchor| f(a, anchor.paper[k])) as f32
         };
+        let beyond = match self.paper {
+            Paper::Flat => 0.0,
+            Paper::Folded => BEYOND_NODES * MESH_MM,
+        };
         let (left, top) = (bound(0, f64::min, f64::MAX), bound(1, f64::min, f64::MAX));
+        let (left, top) = (left - beyond, top - beyond);
         let (right, bottom) = (bound(0, f64::max, f64::MIN), bound(1, f64::max, f64::MIN));
-        let size = |span: f32| (span / MESH_MM).ceil() as usize + 1;
+        let size = |span: f32| ((span + beyond) / MESH_MM).ceil() as usize + 1;
         let (columns, rows) = (size(right - left).max(2), size(bottom - top).max(2));
         if columns * rows > 10_000 {
             return None;
         }
-        let mut sums = vec![[0f32; 3]; columns * rows];
-        for anchor in &self.anchors {
-            let u = (anchor.paper[0] as f32 - left) / MESH_MM;
-            let v = (anchor.paper[1] as f32 - top) / MESH_MM;
-            for (node, sum) in sums.iter_mut().enumerate() {
-                let off = math::square((node % columns) as f32 - u)
-                    + math::square((node / columns) as f32 - v);
-                if off < 9.0 {
-                    let weight = math::exp(-off / 0.6);
-                    sum[0] += weight * anchor.residual[0];
-                    sum[1] += weight * anchor.residual[1];
-                    sum[2] += weight;
-                }
-            }
-        }
-        // Where no line was seen the mesh fades to the plane.
-        let shift = sums
-            .iter()
-            .map(|s| [s[0] / (s[2] + 0.05), s[1] / (s[2] + 0.05)])
+        let shift = (0..columns * rows)
+            .map(|node| {
+                let x = left + MESH_MM * (node % columns) as f32;
+                let y = top + MESH_MM * (node / columns) as f32;
+                self.shift_at([f64::from(x), f64::from(y)])
+            })
             .collect();
         Some(Mesh::new(
             Point::new(left, top),
@@ -600,5 +688,39 @@ impl Fit {
             rows,
             shift,
         ))
+    }
+
+    /// The residual at a place: the mean of the anchors there, or what those around come to.
+    fn shift_at(&self, place: [f64; 2]) -> [f32; 2] {
+        let square = |anchor: &Anchor| {
+            let off = [0, 1].map(|k| anchor.paper[k] - place[k]);
+            off[0] * off[0] + off[1] * off[1]
+        };
+        let mut sums = [0f32; 3];
+        for anchor in &self.anchors {
+            let off = square(anchor) as f32 / (MESH_MM * MESH_MM);
+            if off < 9.0 {
+                let weight = math::exp(-off / 0.6);
+                sums[0] += weight * anchor.residual[0];
+                sums[1] += weight * anchor.residual[1];
+                sums[2] += weight;
+            }
+        }
+        let weight = match self.paper {
+            // Where no line was seen the mesh fades to the plane.
+            Paper::Flat => sums[2] + FADE_WEIGHT,
+            Paper::Folded => sums[2],
+        };
+        if self.paper == Paper::Flat || weight >= NODE_WEIGHT_MIN {
+            return [sums[0] / weight, sums[1] / weight];
+        }
+        let around = self.anchors.iter().filter_map(|anchor| {
+            let off = square(anchor);
+            let weight = math::exp(-(off / (2.0 * SLOPE_MM * SLOPE_MM)) as f32);
+            (off < SLOPE_MM_MAX * SLOPE_MM_MAX)
+                .then(|| (anchor.paper, anchor.residual, f64::from(weight)))
+        });
+        // Where no line was seen for long, the mesh is the plane.
+        plane(around, SLOPE_CALM).map_or([0.0; 2], |plane| plane.at(place))
     }
 }

@@ -42,8 +42,13 @@ const BESIDE_LINE_MM: f32 = 2.0;
 const BESIDE_LINE_SHARE: f32 = 0.7;
 /// Paper's level and the ink's darkness are taken over blocks of this side.
 const BLOCK_MM: f32 = 12.0;
-/// Ink is darker than this share of the page's darkest percent.
+/// Ink is darker than this share of the page's darkest percent, and than the grid's lines by a
+/// factor, as far as that leaves ink. All but some of what lies on those lines is theirs.
 const INK_SHARE: f32 = 0.5;
+const INK_SHARE_MAX: f32 = 0.8;
+const DARKEST_SHARE: f32 = 0.99;
+const GRID_FACTOR: f32 = 1.15;
+const GRID_SHARE: f32 = 0.95;
 /// Width that a page of one column is taken to have, before its ends are known.
 const SINGLE_WIDTH_MM: f32 = 200.0;
 
@@ -65,7 +70,7 @@ pub fn find_rows(
     let ground = Ground::new(image, map, fit, ruled);
     let labels = row_labels(fit);
     let profiles: Vec<Profile> = labels.iter().map(|(row, _)| ground.profile(*row)).collect();
-    let threshold = ink_threshold(&profiles);
+    let threshold = ground.ink_threshold(&profiles, &labels);
     let counted: Vec<Vec<f32>> = profiles
         .iter()
         .zip(&labels)
@@ -147,14 +152,49 @@ impl<'a> Ground<'a> {
     /// Share of ink along each line of the profile of `row`.
     fn count(&self, profile: &Profile, row: f32, threshold: f32) -> Vec<f32> {
         let runs = profile.runs(threshold);
-        let height = |off: f32| {
-            let middle = self.lattice.place(self.width / 2.0, row + off / self.pitch);
-            middle[1]
-        };
         match self.ruled {
-            Ruled::Yes => beside_lines(runs, height),
+            Ruled::Yes => beside_lines(runs, |off| self.height(row, off)),
             Ruled::No => runs,
         }
+    }
+
+    /// How dark ink is at least: half as dark as the darkest, and darker than the grid's own lines,
+    /// some of which a scan shows as dark as that.
+    fn ink_threshold(&self, profiles: &[Profile], labels: &[(f32, RowKind)]) -> f32 {
+        let all = profiles.iter().flat_map(|p| p.dark.iter().step_by(3));
+        let Some(darkest) = quantile(all.copied().collect(), DARKEST_SHARE) else {
+            return 1.0;
+        };
+        let ink = |profile: &Profile| {
+            let all = profile.dark.iter().step_by(3).copied().collect();
+            quantile(all, DARKEST_SHARE)
+        };
+        let grid = |profile: &Profile, row: f32| {
+            let middle = (profile.dark.nrows() / 2) as f32;
+            let lines = profile.dark.outer_iter().enumerate().filter(|(line, _)| {
+                let height = self.height(row, (*line as f32 - middle) * ACROSS_MM);
+                self.ruled == Ruled::Yes && (height - height.round()).abs() <= ACROSS_MM / 2.0
+            });
+            let dark =
+                lines.flat_map(|(_, dark)| dark.iter().step_by(3).copied().collect::<Vec<f32>>());
+            quantile(dark.collect(), GRID_SHARE)
+        };
+        // Beside the sheet may lie something dark: the usual row decides.
+        let inks = profiles.iter().filter_map(ink).collect();
+        let grids = profiles.iter().zip(labels);
+        let grids = grids
+            .filter_map(|(profile, (row, _))| grid(profile, *row))
+            .collect();
+        let lifted = match (quantile(inks, 0.5), quantile(grids, 0.5)) {
+            (Some(ink), Some(grid)) => (GRID_FACTOR * grid).min(INK_SHARE_MAX * ink),
+            _ => 0.0,
+        };
+        (INK_SHARE * darkest).max(lifted)
+    }
+
+    /// Height on the paper, at the row's middle, of what lies `off` millimetres below the labels.
+    fn height(&self, row: f32, off: f32) -> f32 {
+        self.lattice.place(self.width / 2.0, row + off / self.pitch)[1]
     }
 
     fn row(&self, kind: RowKind, zero_row: f32) -> Row {
@@ -337,17 +377,10 @@ fn brightness(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> f32 {
         .fold(f32::INFINITY, f32::min)
 }
 
-fn ink_threshold(profiles: &[Profile]) -> f32 {
-    let mut all: Vec<f32> = profiles
-        .iter()
-        .flat_map(|p| p.dark.iter().step_by(3))
-        .copied()
-        .collect();
-    if all.is_empty() {
-        return 1.0;
-    }
-    let at = (all.len() * 99 / 100).min(all.len() - 1);
-    INK_SHARE * *all.select_nth_unstable_by(at, f32::total_cmp).1
+/// The value that this share of all lies below.
+fn quantile(mut values: Vec<f32>, share: f32) -> Option<f32> {
+    let at = ((values.len() as f32 * share) as usize).min(values.len().checked_sub(1)?);
+    Some(*values.select_nth_unstable_by(at, f32::total_cmp).1)
 }
 
 /// The distance in rows at which ink runs along beside every row's labels.
@@ -374,8 +407,16 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
             (line, total(line) * (1.0 - FAR_COST_MM * far_mm).max(0.2))
         })
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
-    // The plateau of `spread` around the maximum is the maximum's own.
-    (best.1 > 0.05).then(|| (best.0 - reach) as f32 * step)
+    if best.1 <= 0.05 {
+        return None;
+    }
+    // The maximum is a plateau as wide as `spread`: within it the rows' own lines tell.
+    let own = counted.iter().map(|counts| {
+        let near = (best.0 - spread).max(0)..=(best.0 + spread).min(lines as isize - 1);
+        let most = near.max_by(|a, b| counts[*a as usize].total_cmp(&counts[*b as usize]));
+        (most.unwrap_or(best.0) - reach) as f32 * step
+    });
+    quantile(own.collect(), 0.5)
 }
 
 /// Whether the ink at this distance is a line, not the edge of the sheet or of a shadow.
@@ -475,5 +516,44 @@ mod tests {
             .collect();
         let found = common_distance(&counted, step, pitch).expect("there is ink");
         assert!((found * pitch - 7.0).abs() < 1.0, "{found} rows");
+    }
+
+    #[test]
+    fn dark_lines_of_a_grid_are_no_rows() {
+        let px_mm = 8.0;
+        let lattice = Lattice {
+            origin: [10.0, 40.0],
+            across: [40.0, 0.0],
+            down: [0.0, 25.0],
+        };
+        // Three rows, 5.4 mm above their labels; a scan shows some lines of the grid darker.
+        let zeros = [34.6, 59.6, 84.6];
+        let (width, height) = (1480, 1000);
+        let mut rgb = Vec::with_capacity(3 * width * height);
+        for y in 0..height {
+            for x in 0..width {
+                let (u, v) = (x as f32 / px_mm, y as f32 / px_mm);
+                let beat = 3.0 * math::exp(-math::square(((u + 3.0).rem_euclid(12.0) - 6.0) / 0.8));
+                let wander = 0.5 * math::sin_cos(u * 0.11).0;
+                let is_ink = |zero: &f32| (v - (zero + wander - beat)).abs() < 0.2;
+                let is_line = |w: f32| (w - w.round()).abs() * px_mm < 0.7;
+                let is_dark = (v.round() as i32) % 7 == 3;
+                let level = match (zeros.iter().any(is_ink), is_line(v), is_line(u)) {
+                    (true, _, _) => 25,
+                    (_, true, _) if is_dark => 110,
+                    (_, true, _) | (_, _, true) => 150,
+                    _ => 240,
+                };
+                rgb.extend([level; 3]);
+            }
+        }
+        let image = RawImage::new(width, height, rgb).unwrap();
+        let scale = crate::page::Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
+        let layout = LAYOUTS.iter().find(|l| l.name == "3x4").expect("known");
+        let fit = Fit::over(layout, lattice, Vec::new());
+        let found = find_rows(&image, &PageMap::new(scale, None), &fit, Ruled::Yes).unwrap();
+        for (row, zero) in found.rows.iter().zip(zeros) {
+            assert!((row.zero[0].y - zero).abs() < 1.0, "{row:?}, not {zero}");
+        }
     }
 }
