@@ -15,7 +15,7 @@ mod ruling;
 mod spectrum;
 mod windows;
 
-use crate::page::{Bounds, InPaper, PageMap, QuarterTurn, RawImage};
+use crate::page::{Bounds, InPaper, Mesh, PageMap, QuarterTurn, RawImage};
 use crate::units::Mm;
 use lattice::Paper;
 
@@ -61,10 +61,12 @@ const FLAT_MM: f32 = 0.06;
 /// Further off, the sheet is folded or bent, and its lines are followed outwards.
 const FOLDED_MM: f32 = 0.2;
 
-/// Rounds in which a bent page's lines are followed outwards, and what a round must find.
+/// Rounds in which a bent page's lines are followed outwards, and the share of places known before
+/// that a round must come to, or it was the last.
 const GROW_ROUNDS_MAX: usize = 10;
 const GROWTH_MIN: f32 = 1.01;
-const MORE: f32 = 1.03;
+/// The places that a sheet followed as folded from the start must know, as a share of the other's.
+const FOLDED_SHARE_MIN: f32 = 1.03;
 
 /// Finds the grid of a page whose writing is upright after `turn`.
 pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
@@ -100,23 +102,23 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
         // Either may lose a part of the sheet: the one that knows the more of it.
         let folded = grown(&ruling, fit_as(Paper::Folded), windows.period);
         fit = grown(&ruling, fit, windows.period);
-        if folded.len() as f32 > MORE * fit.len() as f32 {
+        if folded.len() as f32 > FOLDED_SHARE_MIN * fit.len() as f32 {
             fit = folded;
         }
     }
     let flat = fit.homography.unwrap_or(flat);
-    let mesh = if fit.residual_mm > FLAT_MM {
-        fit.mesh()
-    } else {
-        None
-    };
-    let map = PageMap::new(ruling.to_image(&flat), mesh);
+    let map = PageMap::new(ruling.to_image(&flat), mesh_of(&fit));
     Ok(Grid {
         map,
         seen: fit.seen,
         residual_mm: fit.residual_mm,
         area: fit.area(),
     })
+}
+
+/// What is left of the paper's shape beside the plane, where that is more than noise.
+fn mesh_of(fit: &lattice::Fit) -> Option<Mesh> {
+    (fit.residual_mm > FLAT_MM).then(|| fit.mesh()).flatten()
 }
 
 /// The same, closer: from the lines in the cells of the paper.
@@ -128,12 +130,7 @@ fn refined(
 ) -> lattice::Fit {
     for _ in 0..2 {
         let Some(flat) = fit.homography else { break };
-        let mesh = if fit.residual_mm > FLAT_MM {
-            fit.mesh()
-        } else {
-            None
-        };
-        fit = lattice::refine(ruling, &PageMap::new(flat, mesh), period, paper);
+        fit = lattice::refine(ruling, &PageMap::new(flat, mesh_of(&fit)), period, paper);
     }
     fit
 }

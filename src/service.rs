@@ -517,4 +517,16 @@ mod tests {
         let back: (Event, Seen, Vec<Action>) = serde_json::from_str(&text).unwrap();
         assert_eq!(back, entry);
     }
+
+    #[test]
+    fn the_words_are_what_people_are_told() {
+        let conditions = [
+            Condition::Ready,
+            Condition::Working,
+            Condition::Warning,
+            Condition::Error,
+        ];
+        let words = conditions.map(Condition::name);
+        assert_eq!(words, ["ready", "working", "warning", "error"]);
+    }
 }

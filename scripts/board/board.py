@@ -37,6 +37,37 @@ class BoardError(Exception):
     """What should have happened did not."""
 
 
+def until(
+    what: str, is_so: Callable[[], bool], seconds_max: float, is_on: Callable[[], bool]
+) -> None:
+    """Waits for a condition, as long as a board is on."""
+    end = time.monotonic() + seconds_max
+    while not is_so():
+        if not is_on():
+            raise BoardError(f"the board went off before {what}")
+        if time.monotonic() > end:
+            raise BoardError(f"not in {seconds_max:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+def connect(path: pathlib.Path, is_on: Callable[[], bool]) -> socket.socket:
+    """One of the emulator's sockets, which it opens a moment after it was started."""
+    end = time.monotonic() + SOCKET_S_MAX
+    while True:
+        made = socket.socket(socket.AF_UNIX)
+        try:
+            made.connect(str(path))
+        except OSError:
+            made.close()
+            if not is_on():
+                raise BoardError(f"{QEMU} ended at once: see the console's log") from None
+            if time.monotonic() > end:
+                raise BoardError(f"no socket {path}") from None
+            time.sleep(0.05)
+        else:
+            return made
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of the console."""
@@ -155,13 +186,7 @@ class Board:
 
     def until(self, what: str, is_so: Callable[[], bool], seconds_max: float) -> None:
         """Waits for a condition."""
-        end = time.monotonic() + seconds_max
-        while not is_so():
-            if not self.is_on():
-                raise BoardError(f"the board went off before {what}")
-            if time.monotonic() > end:
-                raise BoardError(f"not in {seconds_max:.0f} s: {what}")
-            time.sleep(0.05)
+        until(what, is_so, seconds_max, self.is_on)
 
     # Commands.
 
@@ -246,20 +271,7 @@ class Board:
                     self._said.notify_all()
 
     def _connect(self, path: pathlib.Path) -> socket.socket:
-        end = time.monotonic() + SOCKET_S_MAX
-        while True:
-            made = socket.socket(socket.AF_UNIX)
-            try:
-                made.connect(str(path))
-            except OSError:
-                made.close()
-                if not self.is_on():
-                    raise BoardError(f"{QEMU} ended at once: see {self.console}") from None
-                if time.monotonic() > end:
-                    raise BoardError(f"no socket {path}") from None
-                time.sleep(0.05)
-            else:
-                return made
+        return connect(path, self.is_on)
 
     def _find_gpio(self, monitor: socket.socket) -> str:
         """The GPIO controller's path in the emulator."""

@@ -47,15 +47,17 @@ PRESS_S, LIGHT_S_MAX, STEADY_S = 0.5, 60.0, 3.0
 EDGES_MIN = 10
 LAYOUT = "3x4+1R"
 NAMES = ("ready", "page", "killed", "full", "cut", "camera", "pressed")
-CONFIG = """\
-device = "emulated"
+FOLDERS = """\
 [spool]
 folder = "/data/spool"
 free_mib_min = 16
 [watch]
 folder = "/data/in"
 settle_ms = 500
-[[source]]
+"""
+CONFIG = f"""\
+device = "emulated"
+{FOLDERS}[[source]]
 name = "bed"
 source = "camera"
 device = "/dev/video0"

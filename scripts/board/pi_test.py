@@ -12,7 +12,6 @@ import argparse
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,23 +19,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+import board
 import device_test
 import image
+from board import BoardError
 
-MACHINE = ["qemu-system-aarch64", "-M", "raspi3b", "-nodefaults", "-display", "none", "-no-reboot"]
+MACHINE = [board.QEMU, "-M", "raspi3b", "-nodefaults", "-display", "none", "-no-reboot"]
 TREE = "broadcom/bcm2837-rpi-3-b.dtb"
 PINS = "/machine/soc/peripherals/gpio"
 BUTTON, LIGHT = 27, 17
 READY_S_MAX, PAGE_S_MAX, STEADY_S = 240.0, 600.0, 4.0
 CONFIG = f"""\
 device = "pi"
-[spool]
-folder = "/data/spool"
-free_mib_min = 16
-[watch]
-folder = "/data/in"
-settle_ms = 500
-[panel]
+{device_test.FOLDERS}[panel]
 backend = "rppal"
 button_pin = {BUTTON}
 light_pin = {LIGHT}
@@ -65,18 +60,6 @@ class Watched:
                     self.seen.append((time.monotonic(), match[0]))
 
 
-class CheckFailed(Exception):
-    """What should have been seen was not."""
-
-
-def until(what: str, is_so: Callable[[], bool], seconds_max: float) -> None:
-    end = time.monotonic() + seconds_max
-    while not is_so():
-        if time.monotonic() > end:
-            raise CheckFailed(f"not in {seconds_max:.0f} s: {what}")
-        time.sleep(0.1)
-
-
 def start(folder: pathlib.Path, kernel: image.Kernel, arm: pathlib.Path) -> subprocess.Popen[str]:
     image.stripped(arm, folder / "leadscan")
     device_test.pages(folder)
@@ -98,24 +81,15 @@ def start(folder: pathlib.Path, kernel: image.Kernel, arm: pathlib.Path) -> subp
     return subprocess.Popen(words, stdin=null, stdout=pipe, stderr=null, text=True)
 
 
-def pins(folder: pathlib.Path) -> socket.socket:
-    end = time.monotonic() + 20
-    while True:
-        made = socket.socket(socket.AF_UNIX)
-        try:
-            made.connect(str(folder / "qtest"))
-        except OSError:
-            made.close()
-            if time.monotonic() > end:
-                raise CheckFailed("the emulator did not start") from None
-            time.sleep(0.05)
-        else:
-            made.sendall(f"irq_intercept_out {PINS}\n".encode())
-            return made
-
-
 def check(folder: pathlib.Path, process: subprocess.Popen[str]) -> str:
-    with pins(folder) as wires:
+    def is_on() -> bool:
+        return process.poll() is None
+
+    def until(what: str, is_so: Callable[[], bool], seconds_max: float) -> None:
+        board.until(what, is_so, seconds_max, is_on)
+
+    with board.connect(folder / "qtest", is_on) as wires:
+        wires.sendall(f"irq_intercept_out {PINS}\n".encode())
         light = Watched(wires.makefile("r"), rf"IRQ (raise|lower) {LIGHT}$", folder / "pins.log")
         console = Watched(process.stdout, r"leadscan: .*|board: .*", folder / "console.log")
 
@@ -133,7 +107,7 @@ def check(folder: pathlib.Path, process: subprocess.Popen[str]) -> str:
         until("a record", lambda: said("delivered to files"), PAGE_S_MAX)
         changes = len(light.seen) - before
         if changes < device_test.EDGES_MIN:
-            raise CheckFailed(f"the light changed {changes} times while a page was worked on")
+            raise BoardError(f"the light changed {changes} times while a page was worked on")
         until("a steady light again", is_steady, 60)
         return f"{changes} changes of pin {LIGHT} while a page was worked on"
 
@@ -150,7 +124,7 @@ def main() -> int:
     try:
         verdict, detail = "ok", check(folder, process)
         shutil.rmtree(folder)
-    except CheckFailed as error:
+    except BoardError as error:
         verdict, detail = "not ok", f"{error}; see {folder}"
     finally:
         process.kill()

@@ -99,6 +99,7 @@ def ahead(make: Make, seed: int, makers: int) -> Iterator[Any]:
             Batches(make, seed), None, num_workers=makers, pin_memory=True, prefetch_factor=4
         )
         yield from loader
+        return
     rng = np.random.default_rng(seed)
     maker = concurrent.futures.ThreadPoolExecutor(1)
     ready = collections.deque(maker.submit(make, rng) for _ in range(AHEAD))

@@ -43,19 +43,6 @@ pub enum Light {
     Off,
 }
 
-impl Light {
-    /// The word for it, wherever it is told.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Working => "working",
-            Self::Warning => "warning",
-            Self::Error => "error",
-            Self::Off => "off",
-        }
-    }
-}
-
 /// A short answer, after which the light goes on as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flash {
@@ -68,15 +55,6 @@ pub enum Flash {
 }
 
 impl Flash {
-    /// The word for it, wherever it is told.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Busy => "busy",
-            Self::Refused => "refused",
-        }
-    }
-
     /// Dark, lit, dark, ... for so long each.
     fn parts_ms(self) -> &'static [u64] {
         match self {
@@ -345,20 +323,5 @@ mod tests {
         assert_eq!(shown.level(Some(Press::Cancel), 400).duty, 0);
         let fast = [0, 125, 250].map(|now_ms| shown.level(Some(Press::Shutdown), now_ms).duty);
         assert_eq!(fast, [255, 0, 255]);
-    }
-
-    #[test]
-    fn the_words_are_what_people_are_told() {
-        let lights = [
-            Light::Ready,
-            Light::Working,
-            Light::Warning,
-            Light::Error,
-            Light::Off,
-        ];
-        let words = lights.map(Light::name);
-        assert_eq!(words, ["ready", "working", "warning", "error", "off"]);
-        let flashes = [Flash::Accepted, Flash::Busy, Flash::Refused].map(Flash::name);
-        assert_eq!(flashes, ["accepted", "busy", "refused"]);
     }
 }

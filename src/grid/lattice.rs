@@ -26,7 +26,8 @@ const HARMONICS: usize = 10;
 const OFF_MAX_MM: f32 = 1.6;
 /// The comb must be this much stronger than combs of other periods.
 const TRUST_MIN: f32 = 2.2;
-/// Neighbours of an anchor, and how far it may lie off them.
+/// Neighbours of an anchor, and how far it may lie off them; on folded paper by this share of the
+/// lines' distance as well.
 const NEAR_MM: f64 = 22.0;
 const REST_MM: f32 = 0.45;
 const REST_SHARE: f32 = 0.16;
@@ -36,13 +37,14 @@ const SLOPE_CALM: f64 = 20.0;
 const MEND_ROUNDS: usize = 2;
 /// Node distance of the mesh.
 const MESH_MM: f32 = 12.0;
-/// Nodes that no anchor is near to continue the slope of those around, this wide (Gaussian) and so
-/// far; the mesh reaches so many nodes beyond the anchors.
+/// Of flat paper, the plane counts so much at a node, beside its anchors (each 1 at most).
+const FADE_WEIGHT: f32 = 0.05;
+/// Of folded paper, nodes whose anchors count less continue the slope of those around, this wide
+/// (Gaussian) and so far; the mesh reaches so many nodes beyond the anchors.
+const NODE_WEIGHT_MIN: f32 = 0.2;
 const SLOPE_MM: f64 = 14.0;
 const SLOPE_MM_MAX: f64 = 45.0;
 const BEYOND_NODES: f32 = 2.0;
-const NODE_WEIGHT_MIN: f32 = 0.2;
-const FADE_WEIGHT: f32 = 0.05;
 /// Longest side of the paper that is read.
 const SIDE_MM_MAX: f32 = 900.0;
 
@@ -253,8 +255,8 @@ impl Plane {
     }
 }
 
-/// Weighted least squares; `calm` square millimetres of spread are added
-/// to the places', so that what is close together gets no slope.
+/// Weighted least squares; `calm` square millimetres of spread are added to the places', so that
+/// what is close together gets no slope.
 fn plane(points: impl Iterator<Item = Shifted> + Clone, calm: f64) -> Option<Plane> {
     let sum = |f: &dyn Fn(&Shifted) -> f64| points.clone().map(|p| f(&p)).sum::<f64>();
     let weight = sum(&|p| p.2);

@@ -12,17 +12,11 @@ use pageprint::font::Fonts;
 use pageprint::plan::{Plan, Preset, SAMPLE_FONT, sample};
 use pageprint::signal::{LEADS, RATE_HZ, Source};
 
+use crate::sampled;
+
 const SEED: u64 = 4_242;
 /// Share of pictures that may be judged wrongly.
 const WRONG_MAX: f32 = 0.02;
-
-/// How many of a set are looked at.
-fn count(short: usize, long: usize) -> usize {
-    match std::env::var_os("LEADSCAN_LONG") {
-        Some(_) => long,
-        None => short,
-    }
-}
 
 fn fonts() -> Fonts {
     Fonts::named(&[PathBuf::from("/usr/share/fonts")], SAMPLE_FONT)
@@ -157,14 +151,14 @@ fn wrong_share(
 
 #[test]
 fn good_pages_pass() {
-    let pages = plans(count(10, 200)).map(|plan| printed(&plan));
+    let pages = plans(sampled(10, 200)).map(|plan| printed(&plan));
     assert!(wrong_share("good", pages, |j| j.verdict != Verdict::Good) <= WRONG_MAX);
 }
 
 /// Blur of which nothing is read, and the light that falls through a closed lid.
 #[test]
 fn spoiled_pages_do_not_pass() {
-    let count = count(4, 50);
+    let count = sampled(4, 50);
     let is_good = |j: &Judgement| j.verdict == Verdict::Good;
     let blur = plans(count).map(|plan| blurred(&printed(&plan), 0.6 * plan.px_per_mm));
     let blur = wrong_share("blurred", blur, |j| {
@@ -184,7 +178,7 @@ fn spoiled_pages_do_not_pass() {
 #[test]
 fn what_is_no_page_does_not_pass() {
     let mut rng = Rng::new(SEED);
-    for round in 0..count(1, 10) {
+    for round in 0..sampled(1, 10) {
         for (name, picture) in nothings(&mut rng) {
             let judgement = judge(&picture);
             println!("{round} {name}: {:?}", judgement.verdict);
@@ -230,7 +224,7 @@ fn again(mut plan: Plan, index: u64) -> Plan {
 
 #[test]
 fn pages_of_one_layout_are_told_apart_and_known_again() {
-    let count = count(10, 50) as u64;
+    let count = sampled(10, 50) as u64;
     let hash = |plan: &Plan| judge(&printed(plan)).likeness;
     let pages: Vec<(PageHash, PageHash)> = (0..count)
         .map(|k| (hash(&somebody(k)), hash(&again(somebody(k), k))))

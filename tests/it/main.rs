@@ -14,3 +14,13 @@ mod sources;
 mod tidy;
 mod tools;
 mod unit;
+
+/// Whether full counts are asked for, instead of samples: `scripts/test --long`.
+fn is_long() -> bool {
+    std::env::var_os("LEADSCAN_LONG").is_some()
+}
+
+/// How many of something are tried.
+fn sampled<T>(few: T, all: T) -> T {
+    if is_long() { all } else { few }
+}

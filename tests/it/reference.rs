@@ -203,11 +203,7 @@ fn a_sheet_with_a_code_and_no_ecg_is_a_cover_sheet() {
 
 #[test]
 fn traces_and_grids_are_no_codes() {
-    let count = if std::env::var_os("LEADSCAN_LONG").is_some() {
-        200
-    } else {
-        8
-    };
+    let count = crate::sampled(8, 200);
     let mut read_count = 0;
     for k in 0..count {
         let preset = if k % 2 == 0 {

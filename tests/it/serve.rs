@@ -125,8 +125,7 @@ fn drop_pages(site: &Path, from: usize, count: usize) {
 #[test]
 fn every_page_has_one_record_though_the_service_is_killed_again_and_again() {
     const PAGES_A_TIME: usize = 3;
-    let is_long = std::env::var_os("LEADSCAN_LONG").is_some();
-    let kills = if is_long { 500 } else { 20 };
+    let kills = crate::sampled(20, 500);
     let site = site();
     // The moments are spread over a start and the work after it; the series is always the same.
     let mut state = 12_345u64;

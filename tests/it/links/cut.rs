@@ -60,11 +60,7 @@ impl Drop for Cable {
 #[test]
 fn a_network_that_goes_down_and_comes_back_loses_nothing() {
     let Some(_cable) = Cable::lay() else { return };
-    let cuts = if std::env::var_os("LEADSCAN_LONG").is_some() {
-        20
-    } else {
-        2
-    };
+    let cuts = crate::sampled(2, 20);
     let out = tempfile::tempdir().unwrap();
     let prefix = ["ip", "netns", "exec", SPACE];
     let peer = Peer::start_under(&prefix, Kind::Leadscan, &["--tcp", ADDRESS], out.path());

@@ -214,11 +214,7 @@ fn a_server_that_fails_now_and_then_gets_every_record_once() {
     let out = tempfile::tempdir().unwrap();
     let keeper = keeper(out.path());
     keeper.borrow_mut().errors = 50;
-    let rounds = if std::env::var_os("LEADSCAN_LONG").is_some() {
-        20
-    } else {
-        1
-    };
+    let rounds = crate::sampled(1, 20);
     let records = run(async {
         let server = Server::keeping(&keeper, None).await;
         let mut link = link("https", &server.plain());

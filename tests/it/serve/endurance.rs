@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use leadscan::deliver::spool::{Accepted, RealDisk, Settings, Spool, Verdict};
 use leadscan::record::Moment;
 
+use crate::{is_long, sampled};
+
 use super::{add_to_config, captures, names, serve, site, terminate, wait_for_within};
 
 const PEAK_MIB_MAX: f64 = 192.0;
@@ -45,8 +47,7 @@ fn drop_sample(site: &Path, number: usize) {
 
 #[test]
 fn memory_stays_flat() {
-    let is_long = std::env::var_os("LEADSCAN_LONG").is_some();
-    let (count, patience) = if is_long { (200, 3_600) } else { (6, 120) };
+    let (count, patience) = sampled((6, 120), (200, 3_600));
     let site = site();
     let began = Instant::now();
     let service = serve(site.path());
@@ -56,7 +57,7 @@ fn memory_stays_flat() {
     wait_for_within(patience, "the service", || socket.exists());
     let ready_s = began.elapsed().as_secs_f64();
     let idle_from = cpu_s(process);
-    let idle = Duration::from_secs(if is_long { 60 } else { 5 });
+    let idle = Duration::from_secs(sampled(5, 60));
     let idle_until = Instant::now() + idle;
     wait_for_within(patience, "a while", || Instant::now() >= idle_until);
     let idle_share = (cpu_s(process) - idle_from) / idle.as_secs_f64();
@@ -77,7 +78,7 @@ fn memory_stays_flat() {
     );
     assert_eq!(terminate(service), Some(0));
     assert!(peak_mib <= PEAK_MIB_MAX, "{peak_mib}");
-    if is_long {
+    if is_long() {
         assert!(growth <= GROWTH_MIB_A_PAGE_MAX, "{growth}");
         assert!(ready_s <= READY_S_MAX, "{ready_s}");
         assert!(idle_share <= IDLE_SHARE_MAX, "{idle_share}");
@@ -148,8 +149,7 @@ fn fill_spool(site: &Path, count: u32) {
 
 #[test]
 fn a_long_queue_costs_little_while_its_destination_is_gone() {
-    let is_long = std::env::var_os("LEADSCAN_LONG").is_some();
-    let count = if is_long { 10_000 } else { 100 };
+    let count = sampled(100, 10_000);
     let site = site();
     let gone = site.path().join("gone");
     add_to_config(
@@ -169,8 +169,9 @@ fn a_long_queue_costs_little_while_its_destination_is_gone() {
     // The first tries come close together.
     std::thread::sleep(Duration::from_secs(2));
     let idle_from = cpu_s(process);
-    std::thread::sleep(Duration::from_secs(if is_long { 60 } else { 5 }));
-    let idle_share = (cpu_s(process) - idle_from) / if is_long { 60.0 } else { 5.0 };
+    let idle = Duration::from_secs(sampled(5, 60));
+    std::thread::sleep(idle);
+    let idle_share = (cpu_s(process) - idle_from) / idle.as_secs_f64();
     let peak_mib = mib(process, "VmHWM");
     println!(
         "{count} jobs that cannot be delivered: ready in {ready_s:.2} s, {:.2} % of a core, \
