@@ -110,18 +110,41 @@ def noise(mv: np.ndarray, found: np.ndarray, reach: int) -> float:
     return float(((mv - np.where(seen, part, 0)) ** 2).sum())
 
 
-def decibel(truth: dict, values: dict[str, np.ndarray], path: pathlib.Path) -> float:
+def residues(
+    truth: dict, values: dict[str, np.ndarray], path: pathlib.Path
+) -> dict[str, tuple[float, float]]:
+    """Of each printed lead the sum of squares of its truth, and of what is off from it."""
     time, columns = found_leads(path)
     reach = round(SHIFT_S_MAX * RATE_HZ)
-    power = left = 0.0
+    out: dict[str, tuple[float, float]] = {}
+    if not len(time):
+        return out
     for lead, (start_s, mv) in true_leads(truth, values).items():
-        power += float((mv**2).sum())
+        power = float((mv**2).sum())
         if lead not in columns:
-            left += float((mv**2).sum())
+            out[lead] = power, power
             continue
         at = start_s + (np.arange(len(mv) + 2 * reach) - reach) / RATE_HZ
-        left += noise(mv, resample(time, columns[lead], at), reach)
-    return 10 * math.log10(power / max(left, 1e-12)) if power > 0 and len(time) else 0.0
+        out[lead] = power, noise(mv, resample(time, columns[lead], at), reach)
+    return out
+
+
+def ratio_db(power: float, left: float) -> float:
+    return 10 * math.log10(power / max(left, 1e-12)) if power > 0 else 0.0
+
+
+def decibel(truth: dict, values: dict[str, np.ndarray], path: pathlib.Path) -> float:
+    """The page's dB: pooled over its leads."""
+    parts = list(residues(truth, values, path).values())
+    return ratio_db(sum(power for power, _ in parts), sum(left for _, left in parts))
+
+
+def lead_decibels(
+    truth: dict, values: dict[str, np.ndarray], path: pathlib.Path
+) -> dict[str, float]:
+    """The dB of each printed lead alone; 0 where it was not found."""
+    parts = residues(truth, values, path)
+    return {lead: ratio_db(power, left) for lead, (power, left) in parts.items()}
 
 
 def share_inside(corners: np.ndarray, path: np.ndarray) -> float:

@@ -14,7 +14,7 @@ pub mod truth;
 pub mod warp;
 
 use font::Fonts;
-use plan::Plan;
+use plan::{Plan, Wanted};
 use signal::Source;
 use truth::Truth;
 
@@ -45,11 +45,11 @@ pub fn print(plan: &Plan, fonts: &Fonts) -> PrintedPage {
 }
 
 /// Page `index` of the series `seed`, of the given kind.
-pub fn plan(seed: u64, index: u64, preset: plan::Preset, source: &Source) -> Plan {
+pub fn plan(seed: u64, index: u64, wanted: impl Into<Wanted>, source: &Source) -> Plan {
     let mixed =
         seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index.wrapping_mul(0xD1B5_4A32_D192_ED03);
     let mut rng = Rng::new(mixed);
-    plan::random(&mut rng, preset, source)
+    plan::random(&mut rng, &wanted.into(), source)
 }
 
 /// A seeded source of chance.

@@ -4,8 +4,10 @@
 //! polylines, texts, pulses, separators, the grid's look, and what happens to the paper.
 
 mod fate;
+mod fault;
 mod furniture;
 mod sample;
+mod wanted;
 
 use crate::Rng;
 use crate::font::Style;
@@ -13,6 +15,8 @@ use crate::signal::{LEADS, RATE_HZ, Recording, Source};
 
 pub use fate::Fate;
 pub use sample::{SAMPLE_FONT, sample};
+use wanted::Thing;
+pub use wanted::{Evidence, Fault, Wanted};
 
 /// What kind of pages to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -208,12 +212,13 @@ const FURTHER: [Format; 2] = [
 ];
 const FURTHER_SHARE: f32 = 0.04;
 
-fn format(rng: &mut Rng, preset: Preset) -> &'static Format {
-    if preset.trains() && rng.chance(FURTHER_SHARE) {
+fn format(rng: &mut Rng, wanted: &Wanted) -> &'static Format {
+    if wanted.further() && rng.chance(FURTHER_SHARE) {
         return &FURTHER[rng.below(FURTHER.len())];
     }
     let weights: Vec<(f32, usize)> = FORMATS.iter().enumerate().map(|(k, f)| (f.0, k)).collect();
-    &FORMATS[rng.weigh(&weights)].1
+    let drawn = &FORMATS[rng.weigh(&weights)].1;
+    wanted.format(drawn, rng)
 }
 
 /// Pages that lie on their side or on their head.
@@ -222,41 +227,60 @@ const TURNED_SHARE: f32 = 0.05;
 /// Pages whose labels, pulses and separators are printed in a colour of their own.
 const OWN_INK_SHARE: f32 = 0.1;
 
-/// A page by chance.
-pub fn random(rng: &mut Rng, preset: Preset, source: &Source) -> Plan {
-    let format = format(rng, preset);
-    let rhythm = rhythm(rng, format);
-    let frame = frame(rng, preset, format, rhythm.len());
+/// A page by chance, but for what is wanted.
+pub fn random(rng: &mut Rng, wanted: &Wanted, source: &Source) -> Plan {
+    let preset = wanted.preset();
+    let format = format(rng, wanted);
+    let rhythm = wanted.rhythm(rhythm(rng, format));
+    let frame = frame(rng, wanted, format, rhythm.len());
     let recording = source.draw(rng);
     let mut plan = blank(rng, preset, format, &frame, &rhythm);
+    wanted.sheet(&mut plan, rng);
     let house = House::random(rng, &plan);
+    let house = wanted.house(house, &frame, rng);
     traces(&mut plan, rng, format, &frame, &house, &recording);
-    if rng.chance(0.88) {
-        pulses(&mut plan, rng, &frame);
+    wanted.labels(&mut plan, &house, rng);
+    let pulsed = rng.chance(0.88);
+    if wanted.has(Thing::Pulses).unwrap_or(pulsed) {
+        pulses(&mut plan, rng, wanted, &frame);
     }
     separators(&mut plan, rng, &frame, &house);
-    if rng.chance(OWN_INK_SHARE) {
+    let owned = rng.chance(OWN_INK_SHARE);
+    if wanted.has(Thing::OwnInk).unwrap_or(owned) {
         own_ink(&mut plan, rng);
     }
-    if preset == Preset::Scales || !rng.chance(0.2) {
-        calibration_text(&mut plan, rng, preset, &frame, &house);
+    let told = preset == Preset::Scales || !rng.chance(0.2);
+    if wanted.has(Thing::ScaleTexts).unwrap_or(told) {
+        calibration_text(&mut plan, rng, wanted, &frame, &house);
     }
     if frame.margins {
-        furniture::header(&mut plan, rng, &frame);
-        if rng.chance(0.15) {
-            furniture::scribble(&mut plan, rng);
-        }
-        if rng.chance(0.05) {
-            furniture::stamp(&mut plan, rng);
-        }
+        around(&mut plan, rng, wanted, &frame);
     }
-    plan.fate = fate::draw(rng, preset);
+    plan.fate = wanted.fate(fate::draw(rng, preset), rng);
     // A training teaches the labels net to be silent on turned pages: only other pages are turned.
     if preset != Preset::Clean && !preset.trains() && rng.chance(TURNED_SHARE) {
         plan.fate.quarter_turns = 1 + rng.below(3) as u8;
     }
-    plan.jpeg_quality = fate::jpeg(rng, preset);
+    plan.jpeg_quality = wanted.jpeg(fate::jpeg(rng, preset), rng);
     plan
+}
+
+/// What stands around the traces, and over them.
+fn around(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Frame) {
+    furniture::header(plan, rng, frame);
+    match wanted.has(Thing::Furniture) {
+        None => furniture::some(plan, rng, frame),
+        Some(true) => furniture::all(plan, rng, frame),
+        Some(false) => {}
+    }
+    let scribbled = rng.chance(0.15);
+    if wanted.has(Thing::Scribble).unwrap_or(scribbled) {
+        furniture::scribble(plan, rng);
+    }
+    let stamped = rng.chance(0.05);
+    if wanted.has(Thing::Stamp).unwrap_or(stamped) {
+        furniture::stamp(plan, rng);
+    }
 }
 
 fn own_ink(plan: &mut Plan, rng: &mut Rng) {
@@ -318,9 +342,17 @@ fn weights(preset: Preset, usual: [(f32, f32); 3]) -> [(f32, f32); 3] {
     }
 }
 
-fn frame(rng: &mut Rng, preset: Preset, format: &Format, strips: usize) -> Frame {
-    let columns = format.columns.len();
-    let row_count = format.columns[0].len() + strips;
+/// How time and voltage are printed.
+#[derive(Clone, Copy)]
+struct Scale {
+    speed: f32,
+    gain: f32,
+    chest_gain: f32,
+    total_s: f32,
+}
+
+fn scale(rng: &mut Rng, wanted: &Wanted) -> Scale {
+    let preset = wanted.preset();
     let speed = rng.weigh(&weights(preset, [(8.5, 25.0), (0.8, 50.0), (0.7, 12.5)]));
     let gain = rng.weigh(&weights(preset, [(8.5, 10.0), (0.9, 5.0), (0.6, 20.0)]));
     let chest_gain = if rng.chance(0.05) { gain / 2.0 } else { gain };
@@ -329,16 +361,41 @@ fn frame(rng: &mut Rng, preset: Preset, format: &Format, strips: usize) -> Frame
     } else {
         rng.weigh(&[(9.0, 10.0), (1.0, 8.0)])
     };
+    wanted.scale(Scale {
+        speed,
+        gain,
+        chest_gain,
+        total_s,
+    })
+}
+
+/// The usual distances of so many rows.
+fn pitches(row_count: usize) -> [f32; 2] {
+    match row_count {
+        0..=3 => [24.0, 42.0],
+        4 => [20.0, 36.0],
+        5..=7 => [14.0, 28.0],
+        _ => [10.0, 17.0],
+    }
+}
+
+fn frame(rng: &mut Rng, wanted: &Wanted, format: &Format, strips: usize) -> Frame {
+    let columns = format.columns.len();
+    let row_count = format.columns[0].len() + strips;
+    let Scale {
+        speed,
+        gain,
+        chest_gain,
+        total_s,
+    } = scale(rng, wanted);
     let panel_s = total_s / columns as f32;
     let panel_mm = panel_s * speed;
     let strip_mm = total_s * speed;
-    let pitch = match row_count {
-        0..=3 => rng.range(24.0, 42.0),
-        4 => rng.range(20.0, 36.0),
-        5..=7 => rng.range(14.0, 28.0),
-        _ => rng.range(10.0, 17.0),
-    } * if gain > 15.0 { 1.3 } else { 1.0 };
-    let margins = rng.chance(0.6);
+    let usual = pitches(row_count);
+    let drawn = rng.range(usual[0], usual[1]);
+    let pitch = wanted.pitch(drawn, usual) * if gain > 15.0 { 1.3 } else { 1.0 };
+    let drawn = rng.chance(0.6);
+    let margins = wanted.has(Thing::Margins).unwrap_or(drawn);
     let (side, top, bottom) = if margins {
         (
             rng.range(8.0, 25.0),
@@ -353,14 +410,15 @@ fn frame(rng: &mut Rng, preset: Preset, format: &Format, strips: usize) -> Frame
             rng.range(0.25, 0.8) * pitch,
         )
     };
-    let left = side + rng.range(0.0, 12.0);
+    let left = wanted.side(side) + rng.range(0.0, 12.0);
     let rows: Vec<f32> = (0..row_count)
         .map(|k| top + pitch * (k as f32 + 0.3))
         .collect();
     let sheet = [
-        left + strip_mm + rng.range(2.0, 4.0 + side),
+        left + strip_mm + wanted.side(rng.range(2.0, 4.0 + side)),
         rows[row_count - 1] + pitch * 0.3 + bottom,
     ];
+    let simultaneous = rng.chance(0.12);
     Frame {
         left,
         rows,
@@ -373,7 +431,7 @@ fn frame(rng: &mut Rng, preset: Preset, format: &Format, strips: usize) -> Frame
         chest_gain,
         sheet,
         margins,
-        simultaneous: rng.chance(0.12),
+        simultaneous: wanted.has(Thing::Simultaneous).unwrap_or(simultaneous),
     }
 }
 
@@ -389,6 +447,28 @@ const GRIDS: [(f32, [f32; 3]); 9] = [
     (1.5, [0.6, 0.6, 0.6]), (0.4, [0.25, 0.25, 0.25]), (1.2, [0.85, 0.2, 0.25]),
 ];
 
+/// Resolutions and how often they are met; each may be off by the spread.
+const PX_PER_MM: [(f32, f32); 5] = [
+    (1.0, 3.94),
+    (1.5, 5.9),
+    (4.0, 7.874),
+    (2.0, 11.81),
+    (0.4, 15.75),
+];
+const PX_PER_MM_SPREAD: f32 = 0.1;
+
+/// The line's usual width, and the least and most.
+const LINE_MM: [f32; 2] = [0.2, 0.38];
+const LINE_MM_MIN: f32 = 0.12;
+const LINE_MM_MAX: f32 = 0.6;
+/// Spread of uneven ink.
+const UNEVEN: [f32; 2] = [0.2, 0.8];
+
+/// The most for a page of this size: 16 megapixels.
+fn px_per_mm_max(width_mm: f32, height_mm: f32) -> f32 {
+    (16.0e6 / (width_mm * height_mm)).sqrt()
+}
+
 fn blank(
     rng: &mut Rng,
     preset: Preset,
@@ -398,17 +478,9 @@ fn blank(
 ) -> Plan {
     let px_per_mm = match preset {
         Preset::Photo => rng.range(5.5, 13.0),
-        _ => {
-            rng.weigh(&[
-                (1.0, 3.94),
-                (1.5, 5.9),
-                (4.0, 7.874),
-                (2.0, 11.81),
-                (0.4, 15.75),
-            ]) * rng.range(0.9, 1.1)
-        }
+        _ => rng.weigh(&PX_PER_MM) * rng.range(1.0 - PX_PER_MM_SPREAD, 1.0 + PX_PER_MM_SPREAD),
     };
-    let most = (16.0e6 / (frame.sheet[0] * frame.sheet[1])).sqrt();
+    let most = px_per_mm_max(frame.sheet[0], frame.sheet[1]);
     let ink = rng.weigh(&INKS);
     let text = if rng.chance(0.7) {
         ink
@@ -417,9 +489,9 @@ fn blank(
     };
     let white = rng.range(0.86, 1.0);
     let line_width = if rng.chance(0.7) {
-        rng.range(0.2, 0.38)
+        rng.range(LINE_MM[0], LINE_MM[1])
     } else {
-        rng.range(0.12, 0.6)
+        rng.range(LINE_MM_MIN, LINE_MM_MAX)
     };
     Plan {
         width_mm: frame.sheet[0],
@@ -447,7 +519,7 @@ fn blank(
         mark_color: rng.weigh(&INKS),
         line_width_mm: line_width,
         uneven: if rng.chance(0.2) {
-            rng.range(0.2, 0.8)
+            rng.range(UNEVEN[0], UNEVEN[1])
         } else {
             0.0
         },
@@ -466,7 +538,7 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
     ]);
     let strong = rng.chance(0.3);
     let major = if strong {
-        rng.range(0.5, 0.95)
+        rng.range(STRONG_GRID[0], STRONG_GRID[1])
     } else {
         rng.range(0.2, 0.6)
     };
@@ -527,13 +599,12 @@ fn grid(rng: &mut Rng, frame: &Frame) -> GridLook {
     }
 }
 
+/// How dark the 5 mm lines of a strong grid are, 0 to 1.
+const STRONG_GRID: [f32; 2] = [0.5, 0.95];
+
 /// Whether the 5 mm lines are broken, and the lines' colour.
 fn lines(rng: &mut Rng) -> (Option<Broken>, [f32; 3]) {
-    let broken = rng.chance(BROKEN_SHARE).then(|| Broken {
-        left: rng.range(0.0, 0.7),
-        rates: [rng.range(0.3, 2.5), rng.range(1.0, 7.0)],
-        level: rng.range(-0.9, 0.5),
-    });
+    let broken = rng.chance(BROKEN_SHARE).then(|| broken(rng));
     // Such lines are most often seen on grey copies, as dark as the trace.
     let color = if broken.is_some() && rng.chance(0.6) {
         [rng.range(0.1, 0.5); 3]
@@ -541,6 +612,14 @@ fn lines(rng: &mut Rng) -> (Option<Broken>, [f32; 3]) {
         rng.weigh(&GRIDS)
     };
     (broken, color)
+}
+
+fn broken(rng: &mut Rng) -> Broken {
+    Broken {
+        left: rng.range(0.0, 0.7),
+        rates: [rng.range(0.3, 2.5), rng.range(1.0, 7.0)],
+        level: rng.range(-0.9, 0.5),
+    }
 }
 
 /// How this maker's pages look: the same for every lead of a page.
@@ -597,6 +676,21 @@ enum Tick {
     Post(f32),
 }
 
+const TICKS: [(f32, Tick); 9] = [
+    (5.0, Tick::None),
+    (2.5, Tick::Bar),
+    (2.0, Tick::Short),
+    (0.7, Tick::Gap),
+    (0.8, Tick::Square),
+    (0.8, Tick::Full),
+    (1.8, Tick::Dotted),
+    (0.5, Tick::Pair),
+    (0.4, Tick::Arrow),
+];
+
+/// Heights of small labels; usual ones are taller.
+const SMALL_LABEL_MM: [f32; 2] = [1.3, 1.9];
+
 impl House {
     fn random(rng: &mut Rng, plan: &Plan) -> Self {
         let font = |rng: &mut Rng| {
@@ -607,9 +701,9 @@ impl House {
             }
         };
         let height = if rng.chance(0.12) {
-            rng.range(1.3, 1.9)
+            rng.range(SMALL_LABEL_MM[0], SMALL_LABEL_MM[1])
         } else {
-            rng.range(1.9, 3.9)
+            rng.range(SMALL_LABEL_MM[1], 3.9)
         };
         // Many machines set the name right upon the start of the trace.
         let offset = if rng.chance(0.4) {
@@ -643,17 +737,7 @@ impl House {
             } else {
                 0.0
             },
-            tick: rng.weigh(&[
-                (5.0, Tick::None),
-                (2.5, Tick::Bar),
-                (2.0, Tick::Short),
-                (0.7, Tick::Gap),
-                (0.8, Tick::Square),
-                (0.8, Tick::Full),
-                (1.8, Tick::Dotted),
-                (0.5, Tick::Pair),
-                (0.4, Tick::Arrow),
-            ]),
+            tick: rng.weigh(&TICKS),
             text: Style {
                 font: font(rng),
                 height_mm: rng.range(1.7, 3.2),
@@ -821,14 +905,29 @@ fn add_label(plan: &mut Plan, rng: &mut Rng, house: &House, lead: &str, left: f3
     });
 }
 
-fn pulses(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
-    let sides = rng.weigh(&[
-        (6.0, [true, false]),
-        (1.5, [false, true]),
-        (0.6, [true, true]),
-    ]);
-    let every_row = rng.chance(0.85);
-    let width = rng.weigh(&[(7.0, 0.2), (2.0, 0.1), (1.0, 0.3)]) * frame.speed;
+/// Where calibration pulses stand, and how long they last.
+struct PulseLook {
+    /// Before and behind the traces.
+    sides: [bool; 2],
+    every_row: bool,
+    width_s: f32,
+}
+
+fn pulses(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Frame) {
+    let PulseLook {
+        sides,
+        every_row,
+        width_s,
+    } = wanted.pulses(PulseLook {
+        sides: rng.weigh(&[
+            (6.0, [true, false]),
+            (1.5, [false, true]),
+            (0.6, [true, true]),
+        ]),
+        every_row: rng.chance(0.85),
+        width_s: rng.weigh(&[(7.0, 0.2), (2.0, 0.1), (1.0, 0.3)]),
+    });
+    let width = width_s * frame.speed;
     for (row, zero) in frame.rows.clone().into_iter().enumerate() {
         if row > 0 && !every_row {
             break;
@@ -990,7 +1089,7 @@ fn full_separators(plan: &mut Plan, frame: &Frame, dots_mm: Option<[f32; 2]>) {
     }
 }
 
-fn calibration_text(plan: &mut Plan, rng: &mut Rng, preset: Preset, frame: &Frame, house: &House) {
+fn calibration_text(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Frame, house: &House) {
     let mut parts = scale_texts(rng, frame);
     if rng.chance(0.5) {
         let filter = rng.pick(&[
@@ -1004,7 +1103,7 @@ fn calibration_text(plan: &mut Plan, rng: &mut Rng, preset: Preset, frame: &Fram
         parts.push((filter.to_owned(), "text".to_owned()));
     }
     let mut gap = (1.0, 8.0);
-    if preset == Preset::Scales && rng.chance(0.4) {
+    if wanted.preset() == Preset::Scales && rng.chance(0.4) {
         // Other numbers stand right before the speed.
         let filter = rng.pick(&[
             "0.67-25Hz AC50",
@@ -1018,9 +1117,14 @@ fn calibration_text(plan: &mut Plan, rng: &mut Rng, preset: Preset, frame: &Fram
     }
     let below = frame.rows[frame.rows.len() - 1] + frame.pitch * 0.3 + rng.range(3.0, 8.0);
     let above = frame.rows[0] - frame.pitch * 0.5 - rng.range(1.0, 8.0);
-    let wanted = if rng.chance(0.65) { below } else { above };
-    let y = wanted.clamp(house.text.height_mm + 1.0, plan.height_mm - 1.0);
-    let mut x = frame.left + rng.range(-4.0, 0.6 * frame.strip_mm);
+    let drawn = rng.chance(0.65);
+    let y = if wanted.has(Thing::ScaleTextsBelow).unwrap_or(drawn) {
+        below
+    } else {
+        above
+    };
+    let y = y.clamp(house.text.height_mm + 1.0, plan.height_mm - 1.0);
+    let mut x = frame.left + rng.range(-4.0, wanted.scale_texts_reach() * frame.strip_mm);
     for (text, class) in parts {
         let width = crate::font::width_mm(house.text, &text);
         if x + width > plan.width_mm {

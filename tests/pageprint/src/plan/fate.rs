@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::Preset;
+use super::{Fault, Preset};
 use crate::Rng;
 
 /// What happens to the paper and its picture.
@@ -182,4 +182,72 @@ fn creases(rng: &mut Rng, fate: &mut Fate) {
             rng.range(-0.3, 0.25),
         ]);
     }
+}
+
+/// A JPEG's quality below which its blocks are seen on thin lines.
+const LOW_JPEG: u8 = 50;
+
+/// A low JPEG quality, as the training pages have it.
+pub fn low_jpeg(rng: &mut Rng) -> u8 {
+    loop {
+        match jpeg(rng, Preset::Train) {
+            Some(quality) if quality < LOW_JPEG => return quality,
+            _ => {}
+        }
+    }
+}
+
+/// `plain` with the one difficulty, where it is one of the paper or of its picture: fates of the
+/// training pages are drawn until one has it, so that its degree is as theirs.
+pub fn one(fault: Fault, plain: Fate, rng: &mut Rng) -> Fate {
+    if fault == Fault::QuarterTurns {
+        return Fate {
+            quarter_turns: 1 + rng.below(3) as u8,
+            ..plain
+        };
+    }
+    if part(fault, &plain, plain.clone()).is_none() {
+        return plain;
+    }
+    loop {
+        let drawn = draw(rng, Preset::Train);
+        if let Some((Degree::Seen, fate)) = part(fault, &drawn, plain.clone()) {
+            return fate;
+        }
+    }
+}
+
+/// Whether a fate has a difficulty to a degree that is seen.
+enum Degree {
+    Seen,
+    Unseen,
+}
+
+/// `to` with that part of `from` which is the difficulty, and whether it is seen; `None` where the
+/// difficulty is none of the paper or of its picture.
+fn part(fault: Fault, from: &Fate, to: Fate) -> Option<(Degree, Fate)> {
+    let from = from.clone();
+    let (turned, desk, desk_margin) = (from.rotation_deg, from.desk, from.desk_margin);
+    let bent = |wave: &[f32; 4]| wave[0] > 0.3;
+    #[rustfmt::skip]
+    let (seen, fate) = match fault {
+        Fault::Rotation => (turned.abs() > 0.3, Fate { rotation_deg: turned, ..to }),
+        Fault::Perspective => (from.corners != [[0.0; 2]; 4], Fate { corners: from.corners, ..to }),
+        Fault::Curl => (from.waves.iter().any(bent), Fate { waves: from.waves, ..to }),
+        Fault::Folds => (!from.folds.is_empty(), Fate { folds: from.folds, ..to }),
+        Fault::Blur => (from.blur_px > 0.5, Fate { blur_px: from.blur_px, ..to }),
+        Fault::Noise => (from.noise > 0.015, Fate { noise: from.noise, ..to }),
+        Fault::Grey => (from.grey, Fate { grey: true, ..to }),
+        Fault::Threshold => (from.threshold.is_some(), Fate { threshold: from.threshold, ..to }),
+        Fault::HalfTone => (from.halftone, Fate { halftone: true, ..to }),
+        Fault::Moire => (from.moire.is_some(), Fate { moire: from.moire, ..to }),
+        Fault::Stains => (from.stains > 0, Fate { stains: from.stains, ..to }),
+        Fault::Desk => (desk.is_some(), Fate { desk, desk_margin, ..to }),
+        Fault::Shade => (from.shade > 0.1, Fate { shade: from.shade, ..to }),
+        Fault::Shadow => (from.shadow > 0.0, Fate { shadow: from.shadow, ..to }),
+        Fault::Fading => (from.fade > 0.0, Fate { fade: from.fade, ..to }),
+        Fault::Sharpening => (from.sharpen > 0.0, Fate { sharpen: from.sharpen, ..to }),
+        _ => return None,
+    };
+    Some((if seen { Degree::Seen } else { Degree::Unseen }, fate))
 }

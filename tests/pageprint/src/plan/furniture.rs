@@ -43,9 +43,14 @@ const STAMPS: [&str; 6] = [
     "URGENT",
 ];
 
-/// Headings above the traces, and now and then a table, a logo, a barcode.
+/// Where the room above the traces ends.
+fn bottom(frame: &Frame) -> f32 {
+    (frame.rows[0] - frame.pitch * 0.75).max(6.0)
+}
+
+/// Headings above the traces.
 pub fn header(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
-    let bottom = (frame.rows[0] - frame.pitch * 0.75).max(6.0);
+    let bottom = bottom(frame);
     let style = Style {
         font: 2 + rng.below(10_000),
         height_mm: rng.range(1.8, 3.4),
@@ -63,15 +68,27 @@ pub fn header(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
             y += style.height_mm * rng.range(1.4, 1.9);
         }
     }
+}
+
+/// Now and then a barcode, a table, a logo.
+pub fn some(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
     if rng.chance(0.2) {
         barcode(plan, rng);
     }
+    let bottom = bottom(frame);
     if bottom > 14.0 && rng.chance(0.15) {
         table(plan, rng, bottom);
     }
     if rng.chance(0.12) {
         logo(plan, rng);
     }
+}
+
+/// A barcode, a logo, and a table where it fits.
+pub fn all(plan: &mut Plan, rng: &mut Rng, frame: &Frame) {
+    barcode(plan, rng);
+    table(plan, rng, bottom(frame));
+    logo(plan, rng);
 }
 
 fn write(plan: &mut Plan, style: Style, text: &str, [x_mm, y_mm]: [f32; 2]) {
