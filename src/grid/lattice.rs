@@ -31,6 +31,10 @@ const TRUST_MIN: f32 = 2.2;
 const NEAR_MM: f64 = 22.0;
 const REST_MM: f32 = 0.45;
 const REST_SHARE: f32 = 0.16;
+/// The same where all lines look alike, as a share of their distance.
+const FINE_REST_SHARE: f32 = 0.35;
+/// Cells this near to one another are side by side.
+const BESIDE_MM: f64 = 12.0;
 /// So many neighbours tell how the paper slopes, and their spread counts against this one (mm2).
 const PLANE_ANCHORS_MIN: usize = 6;
 const SLOPE_CALM: f64 = 20.0;
@@ -159,11 +163,21 @@ fn mended(anchors: &[Anchor], period: Period, paper: Paper) -> Vec<Anchor> {
                 continue;
             }
             for n in near.into_iter().filter(|n| done[*n].is_none()) {
+                let (from, to) = (anchors[k].paper, anchors[n].paper);
+                let is_beside = (0..2).all(|axis| (to[axis] - from[axis]).abs() < BESIDE_MM);
                 let jump = (0..2).map(|axis| {
                     let off = (anchors[n].residual[axis] - counted[axis]) / period.0;
                     (off - off.round()).abs()
                 });
-                queue.push((Reverse((1000.0 * jump.fold(0.0, f32::max)) as u32), n));
+                // Where all lines look alike, a band in which the paper rises by a whole period must
+                // be crossed step by step, not leapt over.
+                let leap = if is_beside || period.0 == PERIOD_MM {
+                    0.0
+                } else {
+                    1.0
+                };
+                let doubt = leap + jump.fold(0.0, f32::max);
+                queue.push((Reverse((1000.0 * doubt) as u32), n));
             }
         }
     }
@@ -204,6 +218,10 @@ fn count_lines(
         return (counted, true);
     }
     let (usual, rest_mm) = match paper {
+        _ if period.0 < PERIOD_MM => (
+            beside(&around, anchors[k].paper),
+            FINE_REST_SHARE * period.0,
+        ),
         Paper::Flat => (medians(&around), REST_MM),
         Paper::Folded => {
             let usual = continued(&around, anchors[k].paper);
@@ -225,6 +243,17 @@ fn continued(around: &[([f64; 2], [f32; 2])], at: [f64; 2]) -> [f32; 2] {
     plane(all, SLOPE_CALM)
         .filter(|_| around.len() >= PLANE_ANCHORS_MIN)
         .map_or_else(|| medians(around), |plane| plane.at(at))
+}
+
+/// The same, where the nearest count most: lines that all look alike are counted by steps smaller
+/// than half of their distance.
+fn beside(around: &[([f64; 2], [f32; 2])], at: [f64; 2]) -> [f32; 2] {
+    let weighed = around.iter().map(|(place, value)| {
+        let off = [0, 1].map(|k| (place[k] - at[k]) / CELL_MM as f64);
+        let weight = math::exp((-0.5 * (off[0] * off[0] + off[1] * off[1])) as f32);
+        (*place, *value, f64::from(weight))
+    });
+    plane(weighed, SLOPE_CALM).map_or_else(|| medians(around), |plane| plane.at(at))
 }
 
 fn medians(around: &[([f64; 2], [f32; 2])]) -> [f32; 2] {
