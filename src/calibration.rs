@@ -6,11 +6,16 @@
 //! trace stands on), read, and only then the one default this service has: 25 mm/s and 10 mm/mV,
 //! marked as assumed. Two that contradict each other are a doubt, whichever is used.
 
+mod pulse;
+mod speed;
+
 use serde::{Deserialize, Serialize};
 
 use crate::labels::{Label, LabelClass};
-use crate::page::{InPaper, PageMap, Point};
 use crate::units::{Mm, MmPerMillivolt, MmPerSecond};
+use pulse::pulse_width;
+pub use pulse::{Pulse, pulse_boxes, pulse_height, pulses};
+use speed::{Likeliest, SpeedEvidence};
 
 /// How a calibration value is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +50,8 @@ pub struct PageCalibration {
     pub px_per_mm_y: Known<f32>,
     /// Clockwise rotation of the page in the picture, degrees.
     pub rotation_deg: f32,
+    /// How far the grid's lines lie off the map's plane, root mean square; `None` without a grid.
+    pub grid_off: Option<Mm>,
 }
 
 /// What a reader of the calibration must know.
@@ -53,13 +60,25 @@ pub enum Doubt {
     /// Nothing on the page told the speed.
     SpeedAssumed,
     GainAssumed,
-    /// A text alone says another speed than the usual one: no pulse is as wide as it makes them.
+    /// A text says another speed than the usual one, and little else does.
     UnusualSpeed(MmPerSecond),
+    /// No text says the speed, and the pulses leave another nearly as likely.
+    SpeedUnsure {
+        speed: MmPerSecond,
+        other: MmPerSecond,
+    },
+    /// All else speaks against the text.
+    SpeedAgainstText {
+        speed: MmPerSecond,
+        text: MmPerSecond,
+    },
     /// The page says two speeds, or two gains.
     TwoSpeeds(MmPerSecond, MmPerSecond),
     TwoGains(MmPerMillivolt, MmPerMillivolt),
     /// A text says that the chest leads have half the gain, and nothing else does.
     ChestGain(MmPerMillivolt),
+    /// A text may say so, but half of the page's gain is no usual one.
+    ChestGainUnclear,
     /// The pulse says another gain than the text.
     PulseAgainstText {
         pulse: MmPerMillivolt,
@@ -73,13 +92,14 @@ pub enum Doubt {
     GivenAgainstPage,
 }
 
-/// A calibration pulse on the paper, from its box.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pulse {
-    pub left: Mm,
-    pub right: Mm,
-    pub top: Mm,
-    pub bottom: Mm,
+/// What the traces tell of time, millimetres along the paper.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Lengths {
+    /// From the recording's left end to its right.
+    pub recording: Option<Mm>,
+    /// From beat to beat, and half of a QRS complex (`signal::beats`).
+    pub beat: Option<Mm>,
+    pub qrs: Option<Mm>,
 }
 
 /// What the operator said.
@@ -110,19 +130,19 @@ pub enum PaperScale {
 const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
 const USUAL_GAIN_MM_MV: f32 = 10.0;
 const USUAL_SPEED: MmPerSecond = MmPerSecond(25.0);
-/// Calibration pulses last 0.2 s on nearly all machines.
-const PULSE_S: f32 = 0.2;
-/// A pulse's box is this much narrower than the pulse at most, and wider by this factor.
-const PULSE_SLACK_MM: f32 = 0.8;
-const PULSE_WIDER_MAX: f32 = 1.6;
+/// Usual paper speeds.
+pub const SPEEDS: [MmPerSecond; 3] = [MmPerSecond(12.5), USUAL_SPEED, MmPerSecond(50.0)];
+/// A speed is certain if it is this much likelier than the next, nats: one in 30.
+const CERTAIN_NATS: f32 = 3.4;
+/// The same where no text says it.
+const UNWRITTEN_NATS: f32 = 5.0;
+/// Pulses prove a speed where they alone make it this much likelier than the others.
+const PROOF_NATS: f32 = 1.5;
 /// A pulse is this much higher or lower than its gain at most.
 const PULSE_OFF: f32 = 0.2;
 /// Texts weaker than this are not believed: of 80 printed pages of every speed the net reads 94 %
 /// right and 1 % wrong at 0.25 (`evaluate_labels.py`).
 const TEXT_SCORE_MIN: f32 = 0.3;
-/// The same for 12.5 and 50 mm/s where no pulse is as wide: real and printed pages at 25 mm/s have
-/// been called 50 at 0.5, most of the others are surer.
-const UNUSUAL_SCORE_MIN: f32 = 0.55;
 /// Weaker boxes are no pulses.
 const PULSE_SCORE_MIN: f32 = 0.3;
 /// A second gain is believed from here on: of 200 printed pages' six, four were true and those at 0.3
@@ -135,56 +155,20 @@ const SECOND_SHARE: f32 = 0.8;
 /// Half of the line on either side is part of the pulse's box.
 const LINE_WIDTH: Mm = Mm(0.35);
 
-/// The pulses among the labels.
-pub fn pulses(labels: &[Label], map: &PageMap) -> Vec<Pulse> {
-    let is_pulse =
-        |label: &&Label| label.class == LabelClass::Pulse && label.score >= PULSE_SCORE_MIN;
-    labels
-        .iter()
-        .filter(is_pulse)
-        .map(|label| {
-            let corners: Vec<Point<InPaper>> = label
-                .corners
-                .iter()
-                .map(|corner| map.to_paper(*corner))
-                .collect();
-            let middle = |a: usize, b: usize, of: fn(&Point<InPaper>) -> f32| {
-                Mm((of(&corners[a]) + of(&corners[b])) / 2.0)
-            };
-            Pulse {
-                left: middle(0, 3, |p| p.x),
-                right: middle(1, 2, |p| p.x),
-                top: middle(0, 1, |p| p.y),
-                bottom: middle(2, 3, |p| p.y),
-            }
-        })
-        .collect()
-}
-
-/// Median height of the pulses.
-pub fn pulse_height(pulses: &[Pulse]) -> Option<Mm> {
-    let mut heights: Vec<f32> = pulses
-        .iter()
-        .map(|pulse| (pulse.bottom - pulse.top - LINE_WIDTH).0)
-        .collect();
-    heights.sort_by(f32::total_cmp);
-    heights.get(heights.len() / 2).copied().map(Mm)
-}
-
 /// Weighs all evidence.
 pub fn calibrate(
     labels: &[Label],
     pulses: &[Pulse],
     scale: PaperScale,
+    lengths: Lengths,
     given: Given,
 ) -> Calibration {
     let mut doubts = Vec::new();
-    let shown = |speed| scale == PaperScale::Grid && pulses_last(pulses, speed);
-    let speed = speed(labels, shown, given, &mut doubts);
-    if speed.evidence == Evidence::Read && speed.value != USUAL_SPEED && !shown(speed.value) {
-        doubts.push(Doubt::UnusualSpeed(speed.value));
-    }
+    let speed = speed(labels, (pulses, scale), lengths, given, &mut doubts);
     let gain = gain(labels, pulses, scale, given, &mut doubts);
+    if is_half_named(labels) && !has_half(gain.value.0) {
+        doubts.push(Doubt::ChestGainUnclear);
+    }
     let chest_gain = says_half_chest(labels, gain.value).then(|| {
         let value = MmPerMillivolt(gain.value.0 / 2.0);
         doubts.push(Doubt::ChestGain(value));
@@ -201,40 +185,17 @@ pub fn calibrate(
     }
 }
 
-/// Whether the pulses are as wide as 0.2 s are at this speed.
-fn pulses_last(pulses: &[Pulse], speed: MmPerSecond) -> bool {
-    let mut widths: Vec<f32> = pulses
-        .iter()
-        .map(|pulse| (pulse.right - pulse.left - LINE_WIDTH).0)
-        .collect();
-    widths.sort_by(f32::total_cmp);
-    let expected = PULSE_S * speed.0;
-    let median = widths.get(widths.len() / 2);
-    // Feet on either side are part of the box, of some machines alone.
-    median.is_some_and(|width| {
-        (expected..expected * PULSE_WIDER_MAX).contains(&(width + PULSE_SLACK_MM))
-    })
-}
-
-/// `shown` tells whether the pulses are as wide as a speed makes them: an unusual one that they do
-/// not show needs a surer text.
+/// The speed that was given, or else what the page says most clearly.
 fn speed(
     labels: &[Label],
-    shown: impl Fn(MmPerSecond) -> bool,
+    (pulses, scale): (&[Pulse], PaperScale),
+    length: Lengths,
     given: Given,
     doubts: &mut Vec<Doubt>,
 ) -> Known<MmPerSecond> {
-    let unusual = |label: &Label, value: f32| {
-        (label.score >= UNUSUAL_SCORE_MIN || shown(MmPerSecond(value))).then_some(value)
-    };
-    let (read, other) = texts(labels, |label| match label.class {
-        LabelClass::Speed25 => Some(USUAL_SPEED.0),
-        LabelClass::Speed12_5 => unusual(label, 12.5),
-        LabelClass::Speed50 => unusual(label, 50.0),
-        LabelClass::Lead(_) | LabelClass::Pulse | LabelClass::HalfGainChest => None,
-        LabelClass::Gain10 | LabelClass::Gain5 | LabelClass::Gain20 => None,
-    });
-    if let (Some(a), Some(b)) = (read, other) {
+    let value = |label: &Label| speed_of(label).map(|k| SPEEDS[k].0);
+    let (read, second) = texts(labels, value);
+    if let (Some(a), Some(b)) = (read, second) {
         doubts.push(Doubt::TwoSpeeds(MmPerSecond(a), MmPerSecond(b)));
     }
     if let Some(value) = given.speed {
@@ -246,17 +207,58 @@ fn speed(
             evidence: Evidence::Given,
         };
     }
-    if let Some(value) = read {
-        return Known {
-            value: MmPerSecond(value),
-            evidence: Evidence::Read,
-        };
+    let ruled = scale == PaperScale::Grid;
+    let mut evidence = SpeedEvidence {
+        pulse_width: pulse_width(pulses).filter(|_| ruled),
+        length: length.recording.filter(|_| ruled),
+        beat: length.beat.filter(|_| ruled),
+        qrs: length.qrs.filter(|_| ruled),
+        ..SpeedEvidence::default()
+    };
+    for label in written(labels) {
+        if let Some(k) = speed_of(label) {
+            evidence.texts[k] = evidence.texts[k].max(label.score);
+        }
     }
-    doubts.push(Doubt::SpeedAssumed);
-    Known {
-        value: USUAL_SPEED,
-        evidence: Evidence::Assumed,
+    decided(&evidence.weigh(), read.map(MmPerSecond), doubts)
+}
+
+/// What the weighed evidence amounts to, with its doubts; `read` is the strongest text's.
+fn decided(
+    found: &Likeliest,
+    read: Option<MmPerSecond>,
+    doubts: &mut Vec<Doubt>,
+) -> Known<MmPerSecond> {
+    let known = |value, evidence| Known { value, evidence };
+    let (speed, other) = (found.speed, found.other);
+    if read.is_none() && found.by_pulse < PROOF_NATS {
+        doubts.push(Doubt::SpeedAssumed);
+        return known(USUAL_SPEED, Evidence::Assumed);
     }
+    match read {
+        Some(text) if text != speed => doubts.push(Doubt::SpeedAgainstText { speed, text }),
+        Some(text) if found.margin < CERTAIN_NATS => doubts.push(Doubt::UnusualSpeed(text)),
+        None if found.margin < UNWRITTEN_NATS => doubts.push(Doubt::SpeedUnsure { speed, other }),
+        Some(_) | None => {}
+    }
+    let evidence = if read == Some(speed) {
+        Evidence::Read
+    } else {
+        Evidence::Measured
+    };
+    known(speed, evidence)
+}
+
+/// Index of the speed that a text says.
+fn speed_of(label: &Label) -> Option<usize> {
+    let speed = match label.class {
+        LabelClass::Speed12_5 => 12.5,
+        LabelClass::Speed25 => 25.0,
+        LabelClass::Speed50 => 50.0,
+        LabelClass::Lead(_) | LabelClass::Pulse | LabelClass::HalfGainChest => return None,
+        LabelClass::Gain10 | LabelClass::Gain5 | LabelClass::Gain20 => return None,
+    };
+    SPEEDS.iter().position(|v| v.0 == speed)
 }
 
 fn gain(
@@ -269,7 +271,7 @@ fn gain(
     let (read, other) = texts(labels, gain_of);
     // Half of the limb leads' gain is the chest leads'.
     if let (Some(a), Some(b)) = (read, other)
-        && (a, b) != (USUAL_GAIN_MM_MV, USUAL_GAIN_MM_MV / 2.0)
+        && !(has_half(a) && b == a / 2.0)
     {
         doubts.push(Doubt::TwoGains(MmPerMillivolt(a), MmPerMillivolt(b)));
     }
@@ -333,11 +335,20 @@ fn gain_of(label: &Label) -> Option<f32> {
 /// Whether a text says that the chest leads have half of this gain: in words, or as a second gain
 /// beside the usual one ("Limb: 10 mm/mV  Chest: 5 mm/mV").
 fn says_half_chest(labels: &[Label], gain: MmPerMillivolt) -> bool {
-    let in_words = written(labels).any(|label| label.class == LabelClass::HalfGainChest);
+    let in_words = is_half_named(labels);
     let is = |label: &Label, value: f32| gain_of(label) == Some(value);
     let beside = written(labels).any(|label| is(label, gain.0))
         && written(labels).any(|label| is(label, gain.0 / 2.0) && label.score >= BESIDE_SCORE_MIN);
-    in_words || (gain.0 == USUAL_GAIN_MM_MV && beside)
+    has_half(gain.0) && (in_words || beside)
+}
+
+fn is_half_named(labels: &[Label]) -> bool {
+    written(labels).any(|label| label.class == LabelClass::HalfGainChest)
+}
+
+/// Whether half of this gain is a usual one: "Chest: 5 mm/mV" on a page of 5 mm/mV halves nothing.
+fn has_half(gain: f32) -> bool {
+    GAINS.contains(&(gain / 2.0))
 }
 
 /// The texts that are believed: one place holds one text, the strongest that is seen there.
@@ -372,6 +383,7 @@ fn texts(labels: &[Label], value: impl Fn(&Label) -> Option<f32>) -> (Option<f32
 mod tests {
     use super::*;
     use crate::labels::{CLASS_COUNT, Lead, READINGS};
+    use crate::page::Point;
 
     /// Texts of different classes stand side by side.
     fn text(class: LabelClass, score: f32) -> Label {
@@ -401,11 +413,18 @@ mod tests {
             right: Mm(12.0),
             top: Mm(10.0),
             bottom,
+            width: None,
         }
     }
 
     fn check(labels: &[Label], pulses: &[Pulse], gain: f32, evidence: Evidence, doubts: &[Doubt]) {
-        let found = calibrate(labels, pulses, PaperScale::Grid, Given::default());
+        let found = calibrate(
+            labels,
+            pulses,
+            PaperScale::Grid,
+            Lengths::default(),
+            Given::default(),
+        );
         assert_eq!(
             found.gain,
             Known {
@@ -468,7 +487,13 @@ mod tests {
             &[Doubt::GainAssumed],
         );
         let odd = [Doubt::OddPulse(Mm(14.0)), Doubt::GainAssumed];
-        let found = calibrate(&[], &[pulse(14.0)], PaperScale::Grid, Given::default());
+        let found = calibrate(
+            &[],
+            &[pulse(14.0)],
+            PaperScale::Grid,
+            Lengths::default(),
+            Given::default(),
+        );
         assert!(
             matches!(
                 found.doubts[..],
@@ -498,35 +523,82 @@ mod tests {
     }
 
     #[test]
-    fn an_unusual_speed_needs_pulses_that_are_as_wide() {
-        let check = |class, right: f32, expected: &[Doubt]| {
-            let pulse = Pulse {
-                right: Mm(5.0 + right),
-                ..pulse(10.0)
-            };
-            let labels = [text(class, 0.7), text(LabelClass::Gain10, 0.7)];
-            let found = calibrate(&labels, &[pulse], PaperScale::Grid, Given::default());
-            assert_eq!(found.doubts, expected, "{class:?} {right}");
+    fn speed_is_read_or_measured_and_what_is_unsure_is_told() {
+        let width = |mm| Pulse {
+            width: Some(Mm(mm)),
+            ..pulse(10.0)
         };
-        check(LabelClass::Speed50, 10.3, &[]);
-        check(
-            LabelClass::Speed50,
-            5.2,
-            &[Doubt::UnusualSpeed(MmPerSecond(50.0))],
+        let lengths = |recording, beat| Lengths {
+            recording: Some(Mm(recording)),
+            beat: Some(Mm(beat)),
+            qrs: None,
+        };
+        let check = |labels: &[Label], pulses: &[Pulse], lengths, expected, doubts: &[Doubt]| {
+            let found = calibrate(labels, pulses, PaperScale::Grid, lengths, Given::default());
+            let speed = (found.speed.value.0, found.speed.evidence);
+            assert_eq!(speed, expected, "{labels:?} {pulses:?}");
+            let gain = |doubt: &Doubt| *doubt == Doubt::GainAssumed;
+            let about_speed: Vec<Doubt> = found.doubts.into_iter().filter(|d| !gain(d)).collect();
+            assert_eq!(about_speed, doubts);
+        };
+        let says = |class| [text(class, 0.8)];
+        let (usual, half, twice) = (
+            lengths(250.0, 20.0),
+            lengths(125.0, 10.0),
+            lengths(250.0, 40.0),
         );
-        check(LabelClass::Speed12_5, 2.8, &[]);
+        check(&[], &[width(5.0)], usual, (25.0, Evidence::Measured), &[]);
+        let [slow, speed, other] = SPEEDS;
+        let unsure = Doubt::SpeedUnsure {
+            speed: slow,
+            other: speed,
+        };
         check(
-            LabelClass::Speed12_5,
-            5.2,
-            &[Doubt::UnusualSpeed(MmPerSecond(12.5))],
+            &[],
+            &[width(2.5)],
+            half,
+            (12.5, Evidence::Measured),
+            &[unsure],
         );
-        check(LabelClass::Speed25, 10.3, &[]);
-        let weak = [
-            text(LabelClass::Speed50, 0.5),
-            text(LabelClass::Gain10, 0.7),
-        ];
-        let found = calibrate(&weak, &[pulse(10.0)], PaperScale::Grid, Given::default());
-        assert_eq!(found.doubts, [Doubt::SpeedAssumed]);
+        check(
+            &[],
+            &[],
+            usual,
+            (25.0, Evidence::Assumed),
+            &[Doubt::SpeedAssumed],
+        );
+        check(
+            &says(LabelClass::Speed50),
+            &[width(10.0)],
+            twice,
+            (50.0, Evidence::Read),
+            &[],
+        );
+        check(
+            &says(LabelClass::Speed50),
+            &[],
+            twice,
+            (50.0, Evidence::Read),
+            &[],
+        );
+        let against = Doubt::SpeedAgainstText { speed, text: other };
+        let weak = [text(LabelClass::Speed50, 0.35)];
+        check(
+            &weak,
+            &[width(5.0)],
+            usual,
+            (25.0, Evidence::Measured),
+            &[against],
+        );
+        let fast = lengths(250.0, 60.0);
+        let unsure = Doubt::SpeedUnsure { speed, other };
+        check(
+            &[],
+            &[width(7.5)],
+            fast,
+            (25.0, Evidence::Measured),
+            &[unsure],
+        );
     }
 
     #[test]
@@ -536,7 +608,13 @@ mod tests {
             gain: Some(MmPerMillivolt(5.0)),
         };
         let labels = [text(LabelClass::Speed25, 0.9)];
-        let found = calibrate(&labels, &[pulse(5.0)], PaperScale::Grid, given);
+        let found = calibrate(
+            &labels,
+            &[pulse(5.0)],
+            PaperScale::Grid,
+            Lengths::default(),
+            given,
+        );
         assert_eq!(found.speed.value, MmPerSecond(50.0));
         assert_eq!(found.doubts, [Doubt::GivenAgainstPage]);
     }
@@ -544,7 +622,13 @@ mod tests {
     #[test]
     fn chest_leads_at_half_gain_are_told_by_words_or_by_a_second_text_and_never_silently() {
         let check = |labels: &[Label], chest: Option<f32>| {
-            let found = calibrate(labels, &[], PaperScale::Grid, Given::default());
+            let found = calibrate(
+                labels,
+                &[],
+                PaperScale::Grid,
+                Lengths::default(),
+                Given::default(),
+            );
             assert_eq!(found.gain.value, MmPerMillivolt(10.0), "{labels:?}");
             let chest = chest.map(MmPerMillivolt);
             assert_eq!(found.chest_gain.map(|g| g.value), chest, "{labels:?}");
@@ -556,6 +640,24 @@ mod tests {
         check(&[ten, text(LabelClass::HalfGainChest, 0.6)], Some(5.0));
         check(&[ten, text(LabelClass::Gain5, 0.5)], Some(5.0));
         check(&[ten, text(LabelClass::Gain5, 0.4)], None);
+        let five = [
+            text(LabelClass::Gain5, 0.8),
+            text(LabelClass::HalfGainChest, 0.6),
+        ];
+        let usual = Lengths::default();
+        let found = calibrate(&five, &[], PaperScale::Grid, usual, Given::default());
+        assert_eq!(found.chest_gain, None);
+        assert!(found.doubts.contains(&Doubt::ChestGainUnclear));
+        let twenty = [text(LabelClass::Gain20, 0.8), text(LabelClass::Gain10, 0.7)];
+        let chest = calibrate(
+            &twenty,
+            &[],
+            PaperScale::Grid,
+            Lengths::default(),
+            Given::default(),
+        )
+        .chest_gain;
+        assert_eq!(chest.map(|gain| gain.value), Some(MmPerMillivolt(10.0)));
         // One text cannot say both.
         let other = at(900.0, LabelClass::Gain10, 0.5);
         let same_place = at(910.0, LabelClass::HalfGainChest, 0.4);

@@ -58,10 +58,25 @@ pub struct Layout {
 impl Layout {
     /// Its name with so many strips, e.g. `3x4+1R`.
     pub fn name(&self, strips: usize) -> String {
+        Self::name_of(self.matrix, strips)
+    }
+
+    /// The name of a matrix with so many rhythm strips.
+    pub fn name_of(matrix: &str, strips: usize) -> String {
         match strips {
-            0 => self.matrix.to_owned(),
-            n => format!("{}+{n}R", self.matrix),
+            0 => matrix.to_owned(),
+            n => format!("{matrix}+{n}R"),
         }
+    }
+
+    /// The matrix that is this one but for the sign of aVR, where both are printed.
+    pub fn other_sign(&self) -> Option<&'static str> {
+        let turned = match self.matrix.strip_suffix(" aVR") {
+            Some(minus) => minus.to_owned(),
+            None => format!("{} aVR", self.matrix),
+        };
+        let mut known = known::LAYOUTS.iter().map(|layout| layout.name);
+        known.find(|name| *name == turned)
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod checks;
 pub mod doubts;
 pub mod naming;
+pub mod quality;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,14 +60,22 @@ pub struct TraceRecord {
     pub start: Seconds,
     /// Samples at the record's rate, from `start`.
     pub samples: Vec<Option<Millivolt>>,
+    /// Standard deviation of each sample, as the trace net believes it; `None` where it is not told.
+    pub deviations: Option<Vec<Millivolt>>,
     /// Corners of the panel's crop, as it was read, in page pixels: top left, top right, bottom right, bottom left.
     pub corners_px: [[f32; 2]; 4],
     /// Where the line was found, page pixels, for overlays; one point a millimetre or closer.
     pub line_px: Vec<[f32; 2]>,
     /// 0 (nothing fits) to 1: mean posterior of the line where it was found.
     pub quality: f32,
+    /// Ink among the rows, around this trace, that no line explains: mm2 a millimetre of paper.
+    pub unread: f32,
     /// Share of the panel's time in which the line was found, 0 to 1.
     pub coverage: f32,
+    /// Predicted signal to error, and what that goes by (`quality`).
+    pub quality_db: Option<f32>,
+    #[serde(skip)]
+    pub clues: Option<quality::Clues>,
     pub gain: MmPerMillivolt,
 }
 
@@ -122,6 +131,8 @@ pub struct Record {
     pub labels: Vec<SeenLabel>,
     /// Width of the printed line, where it was measured.
     pub line_width: Option<Mm>,
+    /// Predicted signal to error of the twelve leads together (`quality`).
+    pub quality_db: Option<f32>,
     /// Who made it, of a page that was digitized by a device.
     pub origin: Option<Origin>,
 }
@@ -152,6 +163,7 @@ impl Record {
             traces: Vec::new(),
             labels: Vec::new(),
             line_width: None,
+            quality_db: None,
             origin: None,
         }
     }

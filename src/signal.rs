@@ -4,6 +4,7 @@
 //! rate from the panel's start, `None` where the line was not found. Between columns a natural
 //! cubic spline, over each unbroken run of columns on its own; gaps of up to `BRIDGE` are joined.
 
+pub mod beats;
 pub mod extent;
 
 use crate::crop::{CROP_PX_PER_MM, Strip};
@@ -15,9 +16,13 @@ use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond};
 const BRIDGE: Mm = Mm(1.0);
 /// Samples this far outside the line's outermost columns take the outermost column's value.
 const REACH: Mm = Mm(0.5);
-/// Within this distance of a panel's end a jump from column to column is no part of its trace.
+/// Within this distance of a panel's end a jump from column to column is no part of its trace, if it
+/// is so many times as high as those around it.
 const GUARD: Mm = Mm(0.5);
 const JUMP: Mm = Mm(0.9);
+const LEAP_TIMES: f32 = 2.0;
+/// A panel's end is known to about this.
+const ACROSS: Mm = Mm(0.15);
 /// Shortest run of columns that is a line.
 const RUN_MIN: Mm = Mm(0.5);
 
@@ -29,6 +34,13 @@ pub struct Scale {
     pub rate: Hertz,
 }
 
+/// A height in millivolt, and the standard deviation that the net gives it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    pub height: Millivolt,
+    pub deviation: Millivolt,
+}
+
 /// Samples of the panel from `left` to `right` on the paper.
 pub fn sample(
     line: &Line,
@@ -36,7 +48,7 @@ pub fn sample(
     left: Mm,
     right: Mm,
     scale: Scale,
-) -> Vec<Option<Millivolt>> {
+) -> Vec<Option<Sample>> {
     let count = ((right - left).at(scale.speed).0 * scale.rate.0)
         .round()
         .max(0.0) as usize;
@@ -51,63 +63,122 @@ pub fn sample(
         for (k, sample) in samples.iter_mut().enumerate() {
             let x = left.0 + k as f32 * step;
             if (first..=last).contains(&x) {
-                *sample = Some(Millivolt(-spline.at(x) / scale.gain.0));
+                *sample = Some(Sample {
+                    height: Millivolt(-spline.at(x) / scale.gain.0),
+                    deviation: Millivolt(run.deviation_at(x) / scale.gain.0),
+                });
             }
         }
     }
     samples
 }
 
-/// Columns without a long gap: x on the paper, height below the row's zero line.
+/// Columns without a long gap: x on the paper, height below the row's zero line and its standard
+/// deviation.
+#[derive(Default)]
 struct Run {
     x_mm: Vec<f32>,
     y_mm: Vec<f32>,
+    deviation_mm: Vec<f32>,
+}
+
+impl Run {
+    fn push(&mut self, point: &Placed) {
+        self.x_mm.push(point.x_mm);
+        self.y_mm.push(point.below_mm);
+        self.deviation_mm.push(point.deviation_mm);
+    }
+
+    /// Of the next column to the right.
+    fn deviation_at(&self, x: f32) -> f32 {
+        let next = self.x_mm.partition_point(|v| *v < x);
+        self.deviation_mm[next.min(self.deviation_mm.len() - 1)]
+    }
+}
+
+/// A column's point of the line on the paper, its height below the row's zero line.
+#[derive(Clone, Copy)]
+struct Placed {
+    x_mm: f32,
+    below_mm: f32,
+    deviation_mm: f32,
 }
 
 fn runs(line: &Line, strip: &Strip, left: Mm, right: Mm) -> Vec<Run> {
-    let mut points: Vec<(f32, f32)> = Vec::new();
+    // One height is zero from end to end: rows are printed along the paper's grid, and the labels,
+    // which tell a row's direction, are seldom quite level.
+    let zero = strip.zero(Mm((left.0 + right.0) / 2.0));
+    let mut points: Vec<Placed> = Vec::new();
     for (column, point) in line.points.iter().enumerate() {
         let Some(point) = point else { continue };
         let at = strip.to_paper(Point::<InPanel>::new(column as f32, point.y_px));
         if at.x >= left.0 - REACH.0 && at.x <= right.0 + REACH.0 {
-            points.push((at.x, at.y - strip.zero(Mm(at.x)).0));
+            points.push(Placed {
+                x_mm: at.x,
+                below_mm: at.y - zero.0,
+                deviation_mm: point.spread_px / CROP_PX_PER_MM,
+            });
         }
     }
     let mut runs: Vec<Run> = Vec::new();
-    for (x, below) in guarded(&points, left, right) {
+    for point in guarded(&points, left, right) {
         match runs.last_mut() {
-            Some(run) if x - run.x_mm[run.x_mm.len() - 1] <= BRIDGE.0 => {
-                run.x_mm.push(*x);
-                run.y_mm.push(*below);
+            Some(run) if point.x_mm - run.x_mm[run.x_mm.len() - 1] <= BRIDGE.0 => run.push(point),
+            _ => {
+                let mut run = Run::default();
+                run.push(point);
+                runs.push(run);
             }
-            _ => runs.push(Run {
-                x_mm: vec![*x],
-                y_mm: vec![*below],
-            }),
         }
     }
     runs.retain(|run| run.x_mm.len() as f32 >= RUN_MIN.0 * CROP_PX_PER_MM);
     runs
 }
 
-/// The points without what lies beyond a jump near the panel's ends: a bar between two panels, the
+/// The points without what lies beyond a leap near the panel's ends: a bar between two panels, the
 /// foot of a pulse, or the neighbour's line.
-fn guarded(points: &[(f32, f32)], left: Mm, right: Mm) -> &[(f32, f32)] {
-    let jumps = |pair: &[(f32, f32)]| (pair[1].1 - pair[0].1).abs() > JUMP.0;
-    let begins = points.partition_point(|point| point.0 < left.0 + GUARD.0);
-    let ends = points.partition_point(|point| point.0 <= right.0 - GUARD.0);
+fn guarded(points: &[Placed], left: Mm, right: Mm) -> &[Placed] {
+    let begins = points.partition_point(|point| point.x_mm < left.0 + GUARD.0);
+    let ends = points.partition_point(|point| point.x_mm <= right.0 - GUARD.0);
     if begins >= ends {
         return points;
     }
-    let first = points[..=begins]
-        .windows(2)
-        .rposition(jumps)
-        .map_or(0, |k| k + 1);
-    let last = points[ends - 1..]
-        .windows(2)
-        .position(jumps)
-        .map_or(points.len(), |k| ends + k);
-    &points[first..last]
+    let is_leap = |k: usize, end: Mm| stands_alone(points, k) || climbs_across(points, k, end);
+    let first = (0..begins).rev().find(|k| is_leap(*k, left));
+    let last = (ends - 1..points.len()).find(|k| is_leap(*k, right));
+    &points[first.map_or(0, |k| k + 1)..last.map_or(points.len(), |k| k + 1)]
+}
+
+/// How far the line falls between a point and the next.
+fn fall(points: &[Placed], k: usize) -> f32 {
+    match (points.get(k), points.get(k.wrapping_add(1))) {
+        (Some(a), Some(b)) => b.below_mm - a.below_mm,
+        _ => 0.0,
+    }
+}
+
+/// Whether the line leaps between this point and the next: a beat is as steep for several columns.
+fn stands_alone(points: &[Placed], k: usize) -> bool {
+    let around = [k.wrapping_sub(3), k.wrapping_sub(2), k + 2, k + 3];
+    let steepest = around
+        .map(|k| fall(points, k).abs())
+        .into_iter()
+        .fold(0.0, f32::max);
+    let own = fall(points, k).abs();
+    own > JUMP.0 && own > LEAP_TIMES * steepest
+}
+
+/// Whether the line is on its way, in one steep climb or fall, across a panel's end.
+fn climbs_across(points: &[Placed], k: usize, end: Mm) -> bool {
+    let sign = fall(points, k).signum();
+    let is_steep = |k: &usize| fall(points, *k) * sign > JUMP.0;
+    if !is_steep(&k) {
+        return false;
+    }
+    let first = (0..=k).rev().take_while(is_steep).last().unwrap_or(k);
+    let last = (k..points.len()).take_while(is_steep).last().unwrap_or(k) + 1;
+    let reach = ACROSS.0;
+    points[first].x_mm < end.0 + reach && points[last].x_mm > end.0 - reach
 }
 
 /// A cubic spline through points, straight at both ends (Press et al., Numerical Recipes, 3.3).
@@ -185,6 +256,7 @@ mod tests {
             Some(LinePoint {
                 y_px,
                 confidence: 1.0,
+                spread_px: 0.0,
             })
         };
         Line {
@@ -205,12 +277,51 @@ mod tests {
         assert_eq!(samples.len(), 1250);
         for (k, value) in samples.iter().enumerate() {
             let expected = wave(k as f32 / 500.0);
-            let found = value.expect("no gap was drawn").0;
+            let found = value.expect("no gap was drawn").height.0;
             assert!(
                 (found - expected).abs() < 0.002,
                 "sample {k}: {found}, drawn {expected}"
             );
         }
+    }
+
+    #[test]
+    fn a_beat_on_a_panels_edge_is_kept_and_the_neighbours_line_is_not() {
+        // A beat of 1.2 mV that is cut by the panel's right edge at 2.5 s; beyond it, another trace.
+        let beat = |t: f32| 1.2 * (-((t - 2.49) / 0.02).powi(2)).exp();
+        let mv = |t: f32| Some(if t < 2.5 { beat(t) } else { -0.9 });
+        let samples = sample(&line(mv), &strip(), Mm(20.0), Mm(82.5), SCALE);
+        for (k, value) in samples.iter().enumerate().take(1248) {
+            let (found, drawn) = (value.unwrap().height.0, beat(k as f32 / 500.0));
+            assert!(
+                (found - drawn).abs() < 0.2,
+                "sample {k}: {found}, drawn {drawn}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_whose_labels_are_not_level_is_no_slope() {
+        let tilted = [Point::new(0.0, 49.0), Point::new(100.0, 51.0)];
+        let strip = Strip::new(Mm(16.0), tilted, 576, 384);
+        let point = |column: usize| {
+            let x = strip.to_paper(Point::<InPanel>::new(column as f32, 0.0)).x;
+            let y_px = strip.to_panel(Point::new(x, 50.0)).y;
+            Some(LinePoint {
+                y_px,
+                confidence: 1.0,
+                spread_px: 0.0,
+            })
+        };
+        let points = (0..576).map(point).collect();
+        let samples = sample(&Line { points }, &strip, Mm(20.0), Mm(82.5), SCALE);
+        let height = |k: usize| samples[k].expect("no gap was drawn").height.0;
+        assert!(
+            (height(0) - height(1249)).abs() < 1e-3,
+            "{} {}",
+            height(0),
+            height(1249)
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod ink;
 pub mod merged;
 pub mod posterior;
 pub mod rows;
+pub mod unread;
 
 pub use clean::Mask;
 pub use follow::{Line, follow};

@@ -109,9 +109,13 @@ pub mod tests {
             role,
             start: Seconds(start_s),
             samples: samples.iter().map(|value| value.map(Millivolt)).collect(),
+            deviations: None,
             corners_px: [[10.0, 20.0], [110.0, 20.0], [110.0, 60.0], [10.0, 60.0]],
             line_px: vec![[10.0, 40.0], [60.0, 30.0], [110.0, 40.0]],
             quality: 0.875,
+            quality_db: None,
+            clues: None,
+            unread: 0.0,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }
@@ -131,6 +135,7 @@ pub mod tests {
             traces,
             labels: Vec::new(),
             line_width: None,
+            quality_db: None,
             origin: None,
         }
     }

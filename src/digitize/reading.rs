@@ -67,9 +67,22 @@ pub fn read_rows<N: Nets>(
 
 /// Where the leads' names stand on the paper.
 fn names(labels: &[Label], map: &PageMap) -> Vec<Bounds<InPaper>> {
-    let is_name = |label: &&Label| {
-        label.score >= NAME_SCORE_MIN && matches!(label.class, LabelClass::Lead(_))
-    };
+    boxes_of(labels, map, |label| {
+        matches!(label.class, LabelClass::Lead(_))
+    })
+}
+
+/// Where anything stands that the labels net knows.
+pub fn boxes(labels: &[Label], map: &PageMap) -> Vec<Bounds<InPaper>> {
+    boxes_of(labels, map, |_| true)
+}
+
+fn boxes_of(
+    labels: &[Label],
+    map: &PageMap,
+    is_meant: impl Fn(&Label) -> bool,
+) -> Vec<Bounds<InPaper>> {
+    let is_name = |label: &&Label| label.score >= NAME_SCORE_MIN && is_meant(label);
     let bounds = |label: &Label| {
         let corners = label.corners.map(|corner| map.to_paper(corner));
         let (mut x, mut y) = (corners.map(|c| c.x), corners.map(|c| c.y));
@@ -217,6 +230,7 @@ mod tests {
                 Some(LinePoint {
                     y_px: strip.to_panel(Point::new(at, y_mm(at))).y,
                     confidence: 0.9,
+                    spread_px: 0.0,
                 })
             })
             .collect();

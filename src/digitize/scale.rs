@@ -5,7 +5,7 @@
 //! lattice, and the scale from the calibration pulse (10 mm, at the one gain whose pulse is as
 //! high) or from the usual length of the layout, 10 s at 25 mm/s; either is marked as such.
 
-use crate::calibration::{Evidence, PaperScale, pulse_height, pulses};
+use crate::calibration::{Evidence, PaperScale, pulse_boxes, pulse_height};
 use crate::grid::{Grid, GridError};
 use crate::labels::Label;
 use crate::layout::LayoutError;
@@ -22,8 +22,8 @@ pub struct Geometry {
     pub evidence: Evidence,
     /// Why the millimetres are not the grid's, where they are not.
     pub no_grid: Option<GridError>,
-    /// How far the grid lies off a flat sheet, where that matters.
-    pub bent: Option<Mm>,
+    /// How far the grid's lines lie off a flat sheet, root mean square.
+    pub grid_off: Option<Mm>,
 }
 
 /// A grid further off a flat sheet than this lies on bent paper: between the places where its lines
@@ -39,6 +39,13 @@ const AGREE: f32 = 0.15;
 /// Rows of a page of one column stand this far apart for want of anything else.
 const USUAL_PITCH_MM: f32 = 15.0;
 
+impl Geometry {
+    /// How far the grid lies off a flat sheet, where that matters.
+    pub fn bent(&self) -> Option<Mm> {
+        self.grid_off.filter(|off| off.0 > BENT_MM)
+    }
+}
+
 /// Finds the page map.
 pub fn find(
     grid: Result<Grid, GridError>,
@@ -53,7 +60,7 @@ pub fn find(
                 scale: PaperScale::Grid,
                 evidence: Evidence::Measured,
                 no_grid: None,
-                bent: (grid.residual_mm > BENT_MM).then_some(Mm(grid.residual_mm)),
+                grid_off: Some(Mm(grid.residual_mm)),
             });
         }
         Err(error) => error,
@@ -62,7 +69,8 @@ pub fn find(
     let tilt = math::atan2(lattice.lattice.across[1], lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
     let lattice = fit(&super::labels::seen_leads(labels, &upright), only)?;
-    let pulse = pulse_height(&pulses(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
+    let pulse =
+        pulse_height(&pulse_boxes(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
     let (x, y) = px_per_mm(&lattice, pulse);
     let evidence = if pulse.is_some() {
         Evidence::Measured
@@ -74,7 +82,7 @@ pub fn find(
         scale: PaperScale::Fitted,
         evidence,
         no_grid: Some(no_grid),
-        bent: None,
+        grid_off: None,
     })
 }
 

@@ -7,7 +7,7 @@
 use super::{Finding, Role, Severity, TraceRecord};
 use crate::labels::Lead;
 use crate::math;
-use crate::units::Hertz;
+use crate::units::{Hertz, Seconds};
 
 /// A lead of which less than this share was found is reported.
 const COVERAGE_OK: f32 = 0.9;
@@ -21,6 +21,8 @@ const RESIDUAL_MAX: f32 = 0.5;
 const COMMON_S_MIN: f32 = 0.5;
 /// Least correlation between a rhythm strip and the same lead's panel.
 pub(super) const RHYTHM_CORRELATION_MIN: f32 = 0.7;
+/// The same where the panel is not shown at its own time.
+const SIMULTANEOUS_CORRELATION_MIN: f32 = 0.9;
 /// A panel may lie this far from its place in the rhythm strip.
 const RHYTHM_LAG_S: f32 = 0.2;
 
@@ -71,8 +73,7 @@ fn quality(trace: &TraceRecord) -> Option<Finding> {
 
 /// I - II + III = 0 (Einthoven, 1912).
 fn einthoven(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
-    let leads = [(Lead::I, 1.0), (Lead::II, -1.0), (Lead::III, 1.0)];
-    let residual = residual(traces, leads, rate)?;
+    let residual = residual_of_limbs(traces, rate)?;
     (residual > RESIDUAL_MAX).then(|| {
         let message = format!(
             "I, II and III contradict each other by {:.0} % (Einthoven's law): \
@@ -85,12 +86,9 @@ fn einthoven(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
 
 /// aVR + aVL + aVF = 0 (Goldberger, 1942).
 fn goldberger(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
-    let avr = if traces.iter().any(|t| t.lead == Lead::Avr) {
-        (Lead::Avr, 1.0)
-    } else {
-        (Lead::MinusAvr, -1.0)
-    };
-    let residual = residual(traces, [avr, (Lead::Avl, 1.0), (Lead::Avf, 1.0)], rate)?;
+    let is_avr = |t: &&TraceRecord| matches!(t.lead, Lead::Avr | Lead::MinusAvr);
+    let avr = traces.iter().find(is_avr)?.lead;
+    let residual = goldberger_residual(traces, avr, rate)?;
     (residual > RESIDUAL_MAX).then(|| {
         let message = format!(
             "aVR, aVL and aVF contradict each other by {:.0} % (Goldberger): \
@@ -99,6 +97,25 @@ fn goldberger(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
         );
         Finding::new(Severity::Warning, "goldberger", None, message)
     })
+}
+
+/// What I - II + III leaves over, as a share of the leads.
+pub(super) fn residual_of_limbs(traces: &[TraceRecord], rate: Hertz) -> Option<f32> {
+    residual(
+        traces,
+        [(Lead::I, 1.0), (Lead::II, -1.0), (Lead::III, 1.0)],
+        rate,
+    )
+}
+
+/// What aVR, or -aVR, leaves over with aVL and aVF, as a share of the leads.
+pub(super) fn goldberger_residual(traces: &[TraceRecord], avr: Lead, rate: Hertz) -> Option<f32> {
+    let sign = if avr == Lead::MinusAvr { -1.0 } else { 1.0 };
+    residual(
+        traces,
+        [(avr, sign), (Lead::Avl, 1.0), (Lead::Avf, 1.0)],
+        rate,
+    )
 }
 
 /// Root mean square of the weighted sum over that of the leads; `None` where the panels share no
@@ -134,7 +151,7 @@ fn residual(traces: &[TraceRecord], leads: [(Lead, f32); 3], rate: Hertz) -> Opt
     (count as f32 >= COMMON_S_MIN * rate.0 && power > 0.0).then(|| (left / power).sqrt())
 }
 
-fn median(trace: &TraceRecord) -> Option<f32> {
+pub(super) fn median(trace: &TraceRecord) -> Option<f32> {
     let mut values: Vec<f32> = trace.samples.iter().flatten().map(|mv| mv.0).collect();
     if values.is_empty() {
         return None;
@@ -143,30 +160,51 @@ fn median(trace: &TraceRecord) -> Option<f32> {
     Some(*values.select_nth_unstable_by(middle, f32::total_cmp).1)
 }
 
-/// A rhythm strip shows the same as its lead's panel, where the page prints both at one time.
+/// A rhythm strip shows the same as its lead's panel: at the panel's time, or, where the columns
+/// are printed from one time each, at its own beginning.
 fn rhythm(traces: &[TraceRecord], rate: Hertz) -> Vec<Finding> {
     let strips = traces.iter().filter(|t| t.role == Role::Rhythm);
-    strips
+    let mut findings: Vec<Finding> = strips
         .filter_map(|strip| {
             let panel = traces
                 .iter()
                 .find(|t| t.lead == strip.lead && t.role == Role::Panel)?;
             let best = correlation(strip, panel, rate)?;
-            (best < RHYTHM_CORRELATION_MIN).then(|| {
-                let message = format!(
-                    "the rhythm strip {0} and the panel {0} differ (correlation {best:.2}): \
-                     they may not be of one time, or one is misread",
-                    strip.lead.name()
-                );
-                Finding::new(Severity::Warning, "rhythm", Some(strip.lead), message)
+            if best >= RHYTHM_CORRELATION_MIN {
+                return None;
+            }
+            let at_once = compared(strip, panel, strip.start, rate, pearson);
+            let at_once = at_once.into_iter().max_by(f32::total_cmp)?;
+            Some(if at_once >= SIMULTANEOUS_CORRELATION_MIN {
+                simultaneous()
+            } else {
+                differ(strip.lead, best)
             })
         })
-        .collect()
+        .collect();
+    findings.dedup();
+    findings
+}
+
+fn simultaneous() -> Finding {
+    let message = "a rhythm strip shows its lead's panel at the beginning: the columns are \
+                   simultaneous, each is printed from the same time; the signals tell times from \
+                   the left edge of the paper";
+    Finding::new(Severity::Note, "simultaneous", None, message.to_owned())
+}
+
+fn differ(lead: Lead, correlation: f32) -> Finding {
+    let message = format!(
+        "the rhythm strip {0} and the panel {0} differ (correlation {correlation:.2}): \
+         they may not be of one time, or one is misread",
+        lead.name()
+    );
+    Finding::new(Severity::Warning, "rhythm", Some(lead), message)
 }
 
 /// Best correlation of `panel` with `strip` at the panel's time, lags up to `RHYTHM_LAG_S`.
 pub(super) fn correlation(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz) -> Option<f32> {
-    let found = compared(strip, panel, rate, pearson);
+    let found = compared(strip, panel, panel.start, rate, pearson);
     found.into_iter().max_by(f32::total_cmp)
 }
 
@@ -174,19 +212,21 @@ pub(super) fn correlation(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz)
 /// over rms, both without their means), at the best lag up to `RHYTHM_LAG_S`. The height counts
 /// here: two limb leads often correlate, but are seldom equally high.
 pub(super) fn difference(strip: &TraceRecord, panel: &TraceRecord, rate: Hertz) -> Option<f32> {
-    let found = compared(strip, panel, rate, unlike);
+    let found = compared(strip, panel, panel.start, rate, unlike);
     found.into_iter().min_by(f32::total_cmp)
 }
 
-/// `compare` of the pairs (panel, strip) in mV at each lag that leaves `COMMON_S_MIN` of them.
+/// `compare` of the pairs (panel, strip) in mV, the panel shown from `start`, at each lag that leaves
+/// `COMMON_S_MIN` of them.
 fn compared(
     strip: &TraceRecord,
     panel: &TraceRecord,
+    start: Seconds,
     rate: Hertz,
     compare: impl Fn(&[(f32, f32)]) -> f32,
 ) -> Vec<f32> {
     let reach = (RHYTHM_LAG_S * rate.0) as isize;
-    let offset = ((panel.start.0 - strip.start.0) * rate.0).round() as isize;
+    let offset = ((start.0 - strip.start.0) * rate.0).round() as isize;
     let at = |lag: isize| {
         let pairs: Vec<(f32, f32)> = panel
             .samples
@@ -226,7 +266,7 @@ fn pearson(pairs: &[(f32, f32)]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Millivolt, MmPerMillivolt, Seconds};
+    use crate::units::{Millivolt, MmPerMillivolt};
 
     fn trace(lead: Lead, role: Role, start_s: f32, mv: impl Fn(f32) -> f32) -> TraceRecord {
         let seconds = if role == Role::Rhythm { 10.0 } else { 2.5 };
@@ -237,9 +277,13 @@ mod tests {
             role,
             start: Seconds(start_s),
             samples: (0..count).map(at).collect(),
+            deviations: None,
             corners_px: [[0.0; 2]; 4],
             line_px: Vec::new(),
             quality: 0.9,
+            quality_db: None,
+            clues: None,
+            unread: 0.0,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }
@@ -297,6 +341,18 @@ mod tests {
         };
         assert!(codes(&page(beat)).is_empty());
         assert_eq!(codes(&page(|t| (t * 9.0).sin())), ["rhythm"]);
+    }
+
+    #[test]
+    fn simultaneous_columns_are_told_and_are_no_fault() {
+        let wave = |t: f32| beat(t) + 0.3 * (t * 0.9).sin();
+        let traces = vec![
+            trace(Lead::V1, Role::Panel, 5.0, move |t| wave(t - 5.0)),
+            trace(Lead::V1, Role::Rhythm, 0.0, move |t| {
+                if t < 2.5 { wave(t) } else { beat(1.3 * t) }
+            }),
+        ];
+        assert_eq!(codes(&traces), ["simultaneous"]);
     }
 
     #[test]

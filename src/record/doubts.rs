@@ -31,7 +31,7 @@ pub fn bent(off: Mm) -> Finding {
          off by 0.05 s or more; lay it flat and capture it again if they matter",
         off.0
     );
-    Finding::new(Severity::Warning, "bent", None, message)
+    Finding::new(Severity::Note, "bent", None, message)
 }
 
 /// The finding for two traces whose lines run on one ink.
@@ -73,8 +73,24 @@ fn finding(doubt: &Doubt) -> Finding {
         Doubt::UnusualSpeed(speed) => (
             "unusual_speed",
             format!(
-                "a text alone says {} mm/s: give --speed to confirm",
+                "a text says {} mm/s, and little else on the page does: give --speed to confirm",
                 speed.0
+            ),
+        ),
+        Doubt::SpeedUnsure { speed, other } => (
+            "speed_unsure",
+            format!(
+                "no paper speed was read; the calibration pulses say {} mm/s, but it may be {} \
+                 mm/s: give --speed to confirm",
+                speed.0, other.0
+            ),
+        ),
+        Doubt::SpeedAgainstText { speed, text } => (
+            "speed_against_text",
+            format!(
+                "a text says {} mm/s, but pulses, length and beats say {} mm/s, which is used: \
+                 give --speed to confirm",
+                text.0, speed.0
             ),
         ),
         Doubt::TwoSpeeds(a, b) => (
@@ -98,6 +114,12 @@ fn finding(doubt: &Doubt) -> Finding {
                  the paper",
                 gain.0
             ),
+        ),
+        Doubt::ChestGainUnclear => (
+            "chest_gain_unclear",
+            "a text may say that the chest leads are printed at half of the gain: they are read at \
+             the page's, compare them with the paper"
+                .to_owned(),
         ),
         Doubt::PulseAgainstText { pulse, text } => (
             "pulse_against_text",

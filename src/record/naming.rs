@@ -6,7 +6,7 @@
 //! `V4` are alike. `II` and `aVF` are not, though their signals often are: there, the strip itself
 //! may be misread.
 
-use super::checks::{RHYTHM_CORRELATION_MIN, correlation, difference};
+use super::checks::{RHYTHM_CORRELATION_MIN, correlation, difference, goldberger_residual};
 use super::{Finding, Role, Severity, TraceRecord};
 use crate::labels::Lead;
 use crate::units::Hertz;
@@ -19,6 +19,11 @@ const SHOWN_MIN: f32 = 0.9;
 /// 0.02 to 0.1 on scans, to 0.2 on photographs; leads whose beats are alike by 0.3 and more.
 const SAME_MAX: f32 = 0.25;
 const OWN_TIMES: f32 = 2.5;
+
+/// aVR, aVL and aVF contradict each other by more than this share with one sign, and by less than
+/// that with the other.
+const SIGN_BROKEN_MIN: f32 = 0.8;
+const SIGN_KEPT_MAX: f32 = 0.4;
 
 /// What being a usual strip's lead counts, as correlation.
 const USUAL_BONUS: f32 = 0.05;
@@ -47,6 +52,39 @@ pub fn name_strips(traces: &mut [TraceRecord], rate: Hertz) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Calls aVR by its sign, on layouts that print either: aVR + aVL + aVF = 0 (Goldberger, 1942) holds
+/// whatever the electrodes, so where one sign breaks it and the other keeps it, the label was
+/// misread.
+pub fn sign_avr(traces: &mut [TraceRecord], rate: Hertz) -> Option<Finding> {
+    let k = traces
+        .iter()
+        .position(|t| t.role == Role::Panel && matches!(t.lead, Lead::Avr | Lead::MinusAvr))?;
+    let read = traces[k].lead;
+    let other = if read == Lead::Avr {
+        Lead::MinusAvr
+    } else {
+        Lead::Avr
+    };
+    let own = goldberger_residual(traces, read, rate)?;
+    traces[k].lead = other;
+    let turned = goldberger_residual(traces, other, rate)?;
+    if own > SIGN_BROKEN_MIN && turned < SIGN_KEPT_MAX {
+        let message = format!(
+            "{0} was read, but with aVL and aVF it can only be {1}: it is taken as {1}",
+            read.name(),
+            other.name()
+        );
+        return Some(Finding::new(
+            Severity::Warning,
+            "sign",
+            Some(other),
+            message,
+        ));
+    }
+    traces[k].lead = read;
+    None
 }
 
 /// Adds the strips without a label to `traces`, named after the panels that they show; one that
@@ -82,13 +120,30 @@ fn shown(traces: &[TraceRecord], k: usize, rate: Hertz) -> Option<Lead> {
     let strip = &traces[k];
     let own = traces
         .iter()
-        .find(|t| t.role == Role::Panel && t.lead == strip.lead)?;
+        .find(|t| t.role == Role::Panel && t.lead == strip.lead);
+    let Some(own) = own else {
+        return best_shown(traces, k, rate, |_| true);
+    };
     let alike = |lead| is_alike(lead, strip.lead);
     if correlation(strip, own, rate)? < RHYTHM_CORRELATION_MIN {
-        return best_shown(traces, k, rate, alike);
+        return same_ink(traces, k, rate, |_| true).or_else(|| best_shown(traces, k, rate, alike));
     }
+    same_ink(traces, k, rate, alike)
+}
+
+/// The lead among those `allowed` whose panel is the ink of strip `k`, as its own name's is not.
+fn same_ink(
+    traces: &[TraceRecord],
+    k: usize,
+    rate: Hertz,
+    allowed: impl Fn(Lead) -> bool,
+) -> Option<Lead> {
+    let strip = &traces[k];
+    let own = traces
+        .iter()
+        .find(|t| t.role == Role::Panel && t.lead == strip.lead)?;
     let own = difference(strip, own, rate)?;
-    let (least, lead) = candidates(traces, k, alike)
+    let (least, lead) = candidates(traces, k, allowed)
         .filter_map(|panel| Some((difference(strip, panel, rate)?, panel.lead)))
         .min_by(|a, b| a.0.total_cmp(&b.0))?;
     (least <= SAME_MAX && own > OWN_TIMES * least).then_some(lead)
@@ -154,9 +209,13 @@ mod tests {
             samples: (0..count)
                 .map(|n| Some(Millivolt(mv(start + n as f32 / RATE.0))))
                 .collect(),
+            deviations: None,
             corners_px: [[0.0; 2]; 4],
             line_px: Vec::new(),
             quality: 1.0,
+            quality_db: None,
+            clues: None,
+            unread: 0.0,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }
@@ -226,13 +285,55 @@ mod tests {
         assert_eq!(name_strips(&mut traces, RATE), []);
     }
 
-    #[test]
-    fn a_strip_keeps_a_name_that_is_not_alike() {
+    /// The strip called `II` is V1's ink but for `noise`, and the panel `II` is none like it.
+    fn unlike_page(noise: f32) -> Vec<TraceRecord> {
         let mut traces = page(Lead::II);
-        traces.push(trace(Lead::II, Role::Panel, 0.0, |t| {
-            beat(t - 0.4, 0.8, 0.1)
-        }));
+        let second = trace(Lead::II, Role::Panel, 0.0, |t| beat(t - 0.4, 0.8, 0.1));
+        traces.push(second);
+        traces[2] = trace(Lead::II, Role::Rhythm, 0.0, |t| {
+            beat(t, -1.0, 0.03) + noise * (t * 40.0).sin()
+        });
+        traces
+    }
+
+    #[test]
+    fn a_strip_keeps_a_name_that_is_not_alike_unless_it_is_anothers_ink() {
+        let mut traces = unlike_page(0.3);
         assert_eq!(name_strips(&mut traces, RATE), []);
         assert_eq!(traces[2].lead, Lead::II);
+        let mut traces = unlike_page(0.0);
+        assert_eq!(name_strips(&mut traces, RATE).len(), 1);
+        assert_eq!(traces[2].lead, Lead::V1);
+    }
+
+    #[test]
+    fn the_sign_of_avr_is_told_by_its_sum_with_avl_and_avf() {
+        let page = |called: Lead, sign: f32| {
+            vec![
+                trace(called, Role::Panel, 0.0, move |t| {
+                    sign * beat(t, -0.7, 0.03)
+                }),
+                trace(Lead::Avl, Role::Panel, 0.0, |t| beat(t, 0.2, 0.03)),
+                trace(Lead::Avf, Role::Panel, 0.0, |t| beat(t, 0.5, 0.03)),
+            ]
+        };
+        for (called, sign, expected) in [
+            (Lead::Avr, 1.0, Lead::Avr),
+            (Lead::Avr, -1.0, Lead::MinusAvr),
+            (Lead::MinusAvr, -1.0, Lead::MinusAvr),
+            (Lead::MinusAvr, 1.0, Lead::Avr),
+        ] {
+            let mut traces = page(called, sign);
+            let finding = sign_avr(&mut traces, RATE);
+            assert_eq!(traces[0].lead, expected);
+            assert_eq!(finding.is_some(), called != expected);
+        }
+    }
+
+    #[test]
+    fn a_strip_of_a_lead_that_no_panel_has_is_named_after_its_panel() {
+        let mut traces = page(Lead::V4R);
+        assert_eq!(name_strips(&mut traces, RATE).len(), 1);
+        assert_eq!(traces[2].lead, Lead::V1);
     }
 }

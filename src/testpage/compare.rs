@@ -186,9 +186,13 @@ mod tests {
                 role: Role::Panel,
                 start: Seconds(start_s),
                 samples: (0..1250).map(sample).collect(),
+                deviations: None,
                 corners_px: [[0.0; 2]; 4],
                 line_px: Vec::new(),
                 quality: 1.0,
+                quality_db: None,
+                clues: None,
+                unread: 0.0,
                 coverage: 1.0,
                 gain: MmPerMillivolt(10.0),
             });

@@ -199,6 +199,7 @@ mod tests {
             px_per_mm_x: known(x),
             px_per_mm_y: known(y),
             rotation_deg,
+            grid_off: None,
         }
     }
 

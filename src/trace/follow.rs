@@ -30,6 +30,9 @@ pub struct LinePoint {
     pub y_px: f32,
     /// Share of the posterior near the path, 0 to 1.
     pub confidence: f32,
+    /// Standard deviation of the posterior about the centre, over the whole column: another place
+    /// that is as likely counts by how far it is.
+    pub spread_px: f32,
 }
 
 /// Mean confidence of a stretch of line where it was found; 0 where it was not.
@@ -122,6 +125,7 @@ fn center(posterior: &Posterior, path: &[usize], x: usize) -> Option<LinePoint> 
     (mass >= PRESENT_MIN).then(|| LinePoint {
         y_px: moment / mass,
         confidence: mass.min(1.0),
+        spread_px: posterior.spread(x, moment / mass),
     })
 }
 

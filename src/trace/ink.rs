@@ -156,6 +156,7 @@ mod tests {
         let point = LinePoint {
             y_px: 160.0,
             confidence: 1.0,
+            spread_px: 0.0,
         };
         let mut line = Line {
             points: vec![Some(point); 800],

@@ -91,6 +91,7 @@ mod tests {
             Some(LinePoint {
                 y_px: 240.0 + 8.0 * below(x) - 0.5,
                 confidence: 1.0,
+                spread_px: 0.0,
             })
         };
         let points = (0..800).map(point).collect();

@@ -103,6 +103,22 @@ impl Posterior {
         f32::from(self.columns[x * self.height + y]) / -STEPS
     }
 
+    /// Standard deviation about row `center` of column `x`, what is absent left out.
+    pub fn spread(&self, x: usize, center: f32) -> f32 {
+        let column = &self.columns[x * self.height..(x + 1) * self.height];
+        let (mut mass, mut squares) = (0.0, 0.0);
+        for (y, byte) in column
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte < u8::MAX)
+        {
+            let share = math::exp(f32::from(*byte) / -STEPS);
+            mass += share;
+            squares += share * math::square(y as f32 - center);
+        }
+        (squares / mass.max(f32::MIN_POSITIVE)).sqrt()
+    }
+
     /// Makes the line at full-resolution row `y` of column `x` less likely, by `penalty` nats.
     pub fn lower(&mut self, x: usize, y: usize, penalty: f32) {
         let byte = &mut self.columns[x * self.height + y];

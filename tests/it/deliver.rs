@@ -42,9 +42,13 @@ fn trace(lead: Lead, role: Role, start_s: f32, seconds: f32, scale: f32) -> Trac
         role,
         start: Seconds(start_s),
         samples: (0..(seconds * 500.0) as usize).map(sample).collect(),
+        deviations: None,
         corners_px: [[10.0, 10.0], [90.0, 10.0], [90.0, 40.0], [10.0, 40.0]],
         line_px: vec![[10.0, 25.0], [90.0, 25.0]],
         quality: 0.9,
+        quality_db: None,
+        clues: None,
+        unread: 0.0,
         coverage: 0.98,
         gain: MmPerMillivolt(10.0),
     }
@@ -70,6 +74,7 @@ fn record() -> Record {
         ],
         labels: Vec::new(),
         line_width: None,
+        quality_db: None,
         origin: None,
     }
 }

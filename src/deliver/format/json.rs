@@ -5,6 +5,7 @@
 //! bottom left. What is not known is `null`. The file is written last: where it is, the page is
 //! finished.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,11 @@ use crate::deliver::{
     Account, Delivery, Format, GivenOptions, Holds, ModelUsed, Source, StageTime, Work,
 };
 use crate::labels::Lead;
+use crate::record::quality::CLUES;
 use crate::record::{
     Finding, Known, Origin, PageCalibration, Record, Role, SeenLabel, Status, TraceRecord,
 };
-use crate::units::{MmPerMillivolt, MmPerSecond};
+use crate::units::{Millivolt, MmPerMillivolt, MmPerSecond};
 
 pub struct Json;
 
@@ -55,6 +57,8 @@ pub struct Report<'a> {
     /// From the left edge of the recording to its end.
     pub duration_s: f32,
     pub line_width_mm: Option<f32>,
+    /// Predicted signal to error of the twelve leads together.
+    pub quality_db: Option<f32>,
     pub traces: Vec<Trace>,
     pub labels: Vec<Label<'a>>,
     pub page: Page,
@@ -86,6 +90,8 @@ pub struct Calibration {
     pub px_per_mm_y: Known<f32>,
     /// Clockwise.
     pub rotation_deg: f32,
+    /// Root mean square distance of the grid's lines from a flat sheet's.
+    pub grid_off_mm: Option<f32>,
 }
 
 /// One printed trace.
@@ -102,7 +108,15 @@ pub struct Trace {
     pub quality: f32,
     /// Share of the time in which it was found, 0 to 1.
     pub coverage: f32,
+    /// Predicted signal to error; `null` where it was not predicted.
+    pub quality_db: Option<f32>,
+    /// Root mean square of the samples' standard deviations, as the trace net believes them.
+    pub deviation_mv: Option<f32>,
+    /// Ink around the trace that no line explains, square millimetres a millimetre of paper.
+    pub unread_mm: f32,
     pub gain_mm_mv: f32,
+    /// What the prediction goes by, by name (`record::quality`).
+    pub clues: Option<BTreeMap<&'static str, f32>>,
 }
 
 /// A label as it was seen on the page.
@@ -141,6 +155,7 @@ impl<'a> Report<'a> {
             sample_rate_hz: record.sample_rate.0,
             duration_s: record.duration.0,
             line_width_mm: record.line_width.map(|width| width.0),
+            quality_db: record.quality_db,
             traces: record
                 .traces
                 .iter()
@@ -174,6 +189,7 @@ fn calibration(found: &PageCalibration) -> Calibration {
         px_per_mm_x: found.px_per_mm_x,
         px_per_mm_y: found.px_per_mm_y,
         rotation_deg: found.rotation_deg,
+        grid_off_mm: found.grid_off.map(|off| off.0),
     }
 }
 
@@ -186,8 +202,19 @@ fn trace(trace: &TraceRecord, rate_hz: f32) -> Trace {
         corners_px: trace.corners_px,
         quality: trace.quality,
         coverage: trace.coverage,
+        quality_db: trace.quality_db,
+        deviation_mv: trace.deviations.as_deref().map(root_mean_square),
+        unread_mm: trace.unread,
         gain_mm_mv: trace.gain.0,
+        clues: trace
+            .clues
+            .map(|clues| CLUES.into_iter().zip(clues.0).collect()),
     }
+}
+
+fn root_mean_square(values: &[Millivolt]) -> f32 {
+    let squares: f32 = values.iter().map(|v| v.0 * v.0).sum();
+    (squares / values.len().max(1) as f32).sqrt()
 }
 
 fn label(seen: &SeenLabel) -> Label<'_> {
@@ -307,6 +334,7 @@ pub mod tests {
             px_per_mm_x: given,
             px_per_mm_y: given,
             rotation_deg: 0.5,
+            grid_off: None,
         });
         let report: serde_json::Value = serde_json::from_str(&text(&record, &account())).unwrap();
         assert_eq!(report["status"], "ok");

@@ -3,7 +3,7 @@
 //! ```text
 //!   offset  bytes  what
 //!        0      8  magic: 89 4C 53 52 0D 0A 1A 0A  ("\x89LSR\r\n\x1a\n")
-//!        8      2  version, least byte first: 2
+//!        8      2  version, least byte first: 3
 //!       10      4  payload length n in bytes, least byte first; at most 32 MiB
 //!       14      n  payload: `Wire`, in postcard's wire format
 //!     14+n      4  CRC-32 (ISO-HDLC) of all bytes before it, least byte first
@@ -13,7 +13,7 @@
 //! the zig-zag of its difference from the last present sample (from 0 at the start). Points of a line
 //! are quarters of a pixel, x and y in turn: the zig-zag of each one's difference from the last.
 //! Enumerations are the index of their variant, which is why `Wire` and its parts are types of their
-//! own: what they look like is version 2, whatever becomes of `Record`. A file that is cut off,
+//! own: what they look like is version 3, whatever becomes of `Record`. A file that is cut off,
 //! damaged or of another version is a `NativeError`.
 
 use std::io::Write;
@@ -33,7 +33,7 @@ use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond, Seconds};
 pub struct Native;
 
 const MAGIC: [u8; 8] = *b"\x89LSR\r\n\x1a\n";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// A point of a line is told in steps of this share of a pixel.
 const POINT_STEPS: f32 = 4.0;
 const HEAD_BYTES: usize = 14;
@@ -125,7 +125,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, NativeError> {
     wire.record()
 }
 
-/// A record as version 2 writes it, in this order.
+/// A record as version 3 writes it, in this order.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     status: Status,
@@ -139,6 +139,7 @@ struct Wire {
     traces: Vec<WireTrace>,
     labels: Vec<WireLabel>,
     line_width_mm: Option<f32>,
+    quality_db: Option<f32>,
     origin: Option<Origin>,
 }
 
@@ -176,6 +177,7 @@ struct WireTrace {
     line: Vec<u64>,
     quality: f32,
     coverage: f32,
+    quality_db: Option<f32>,
     gain_mm_mv: f32,
 }
 
@@ -226,6 +228,7 @@ impl Wire {
             traces: record.traces.iter().map(WireTrace::of).collect(),
             labels: record.labels.iter().map(label).collect(),
             line_width_mm: record.line_width.map(|width| width.0),
+            quality_db: record.quality_db,
             origin: record.origin.clone(),
         }
     }
@@ -273,6 +276,7 @@ impl Wire {
                 .collect::<Result<_, _>>()?,
             labels: self.labels.into_iter().map(label).collect(),
             line_width: self.line_width_mm.map(Mm),
+            quality_db: self.quality_db,
             origin: self.origin,
         })
     }
@@ -314,6 +318,7 @@ impl WireCalibration {
             px_per_mm_x: known(self.px_per_mm_x, |value| value),
             px_per_mm_y: known(self.px_per_mm_y, |value| value),
             rotation_deg: self.rotation_deg,
+            grid_off: None,
         }
     }
 }
@@ -329,6 +334,7 @@ impl WireTrace {
             line: pack_line(&trace.line_px),
             quality: trace.quality,
             coverage: trace.coverage,
+            quality_db: trace.quality_db,
             gain_mm_mv: trace.gain.0,
         }
     }
@@ -339,10 +345,14 @@ impl WireTrace {
             role: self.role,
             start: Seconds(self.start_s),
             samples: unpack(&self.samples)?,
+            deviations: None,
             corners_px: self.corners_px,
             line_px: unpack_line(&self.line)?,
             quality: self.quality,
             coverage: self.coverage,
+            unread: 0.0,
+            quality_db: self.quality_db,
+            clues: None,
             gain: MmPerMillivolt(self.gain_mm_mv),
         })
     }
@@ -508,6 +518,7 @@ mod tests {
             px_per_mm_x: scale,
             px_per_mm_y: scale,
             rotation_deg: -0.75,
+            grid_off: None,
         });
         record
     }
@@ -552,7 +563,9 @@ mod tests {
             "00",
             "0000603f",
             "0000803f",
+            "00",
             "00002041",
+            "00",
             "00",
             "00",
             "00",
@@ -560,7 +573,7 @@ mod tests {
         .concat()
         .replace(' ', "");
         let length = payload.len() / 2;
-        let head = format!("894c53520d0a1a0a0200{length:02x}000000");
+        let head = format!("894c53520d0a1a0a0300{length:02x}000000");
         assert_eq!(&text[..text.len() - 8], format!("{head}{payload}"));
     }
 

@@ -1,0 +1,193 @@
+//! The calibration pulses: their boxes on the paper, and how wide they are drawn.
+//!
+//! In: the labels, the page map, the picture. Out: `Pulse`s, millimetres on the paper. A box's width
+//! proves little, feet on either side belong to it on some machines alone; so the upright strokes
+//! are looked for in the picture, in the middle half of the pulse's height.
+
+use super::{LINE_WIDTH, PULSE_SCORE_MIN};
+use crate::labels::{Label, LabelClass};
+use crate::page::{InPaper, PageMap, Point, RawImage};
+use crate::units::Mm;
+
+/// The strokes are looked for in steps of this, this far beside the box.
+const STEP_MM: f32 = 0.125;
+const BESIDE_MM: f32 = 1.5;
+/// A stroke is this share as dark as the pulse's darkest, over this share of its height, slanted by
+/// a step at most.
+const INK_SHARE: f32 = 0.35;
+const UPRIGHT_SHARE: f32 = 0.7;
+/// Strokes further apart than this are two.
+const STROKE_MM: f32 = 0.4;
+/// Levels of the paper and of the ink among the samples, and what they differ by at least.
+const PAPER_QUANTILE: f32 = 0.85;
+const INK_QUANTILE: f32 = 0.02;
+const CONTRAST_MIN: f32 = 20.0;
+
+/// A calibration pulse on the paper, from its box.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pulse {
+    pub left: Mm,
+    pub right: Mm,
+    pub top: Mm,
+    pub bottom: Mm,
+    /// Distance of its upright strokes, where both were seen.
+    pub width: Option<Mm>,
+}
+
+/// The pulses among the labels, their strokes measured in the picture.
+pub fn pulses(labels: &[Label], image: &RawImage, map: &PageMap) -> Vec<Pulse> {
+    let mut pulses = pulse_boxes(labels, map);
+    for pulse in &mut pulses {
+        pulse.width = stroke_distance(image, map, pulse);
+    }
+    pulses
+}
+
+/// The same by their boxes alone.
+pub fn pulse_boxes(labels: &[Label], map: &PageMap) -> Vec<Pulse> {
+    let is_pulse =
+        |label: &&Label| label.class == LabelClass::Pulse && label.score >= PULSE_SCORE_MIN;
+    labels
+        .iter()
+        .filter(is_pulse)
+        .map(|label| place(label, map))
+        .collect()
+}
+
+fn place(label: &Label, map: &PageMap) -> Pulse {
+    let corners = label.corners.map(|corner| map.to_paper(corner));
+    let middle = |a: usize, b: usize, of: fn(&Point<InPaper>) -> f32| {
+        Mm((of(&corners[a]) + of(&corners[b])) / 2.0)
+    };
+    Pulse {
+        left: middle(0, 3, |p| p.x),
+        right: middle(1, 2, |p| p.x),
+        top: middle(0, 1, |p| p.y),
+        bottom: middle(2, 3, |p| p.y),
+        width: None,
+    }
+}
+
+/// Median height of the pulses.
+pub fn pulse_height(pulses: &[Pulse]) -> Option<Mm> {
+    median(
+        pulses
+            .iter()
+            .map(|pulse| pulse.bottom - pulse.top - LINE_WIDTH),
+    )
+}
+
+/// Median width of those pulses whose strokes were seen.
+pub fn pulse_width(pulses: &[Pulse]) -> Option<Mm> {
+    median(pulses.iter().filter_map(|pulse| pulse.width))
+}
+
+fn median(lengths: impl Iterator<Item = Mm>) -> Option<Mm> {
+    let mut lengths: Vec<f32> = lengths.map(|length| length.0).collect();
+    lengths.sort_by(f32::total_cmp);
+    lengths.get(lengths.len() / 2).copied().map(Mm)
+}
+
+fn stroke_distance(image: &RawImage, map: &PageMap, pulse: &Pulse) -> Option<Mm> {
+    let width = (pulse.right - pulse.left).0 + 2.0 * BESIDE_MM;
+    let height = (pulse.bottom - pulse.top - LINE_WIDTH).0;
+    let columns = (width / STEP_MM).max(0.0) as usize;
+    let rows = (height / 2.0 / STEP_MM).max(0.0) as usize;
+    if columns < 3 || rows < 3 {
+        return None;
+    }
+    let mut values = Vec::with_capacity(columns * rows);
+    for row in 0..rows {
+        for column in 0..columns {
+            let at = Point::new(
+                pulse.left.0 - BESIDE_MM + (column as f32 + 0.5) * STEP_MM,
+                pulse.top.0 + LINE_WIDTH.0 / 2.0 + height / 4.0 + (row as f32 + 0.5) * STEP_MM,
+            );
+            values.push(brightest(image, map, at)?);
+        }
+    }
+    let mut sorted = values.clone();
+    sorted.sort_by(f32::total_cmp);
+    let level = |share: f32| sorted[(share * (sorted.len() - 1) as f32) as usize];
+    let paper = level(PAPER_QUANTILE);
+    let ink = INK_SHARE * (paper - level(INK_QUANTILE)).max(CONTRAST_MIN);
+    let is_upright = |column: &usize| {
+        let near = column.saturating_sub(1)..(column + 2).min(columns);
+        let is_dark = |row: &usize| {
+            near.clone()
+                .any(|x| paper - values[row * columns + x] > ink)
+        };
+        (0..rows).filter(is_dark).count() as f32 > UPRIGHT_SHARE * rows as f32
+    };
+    let dark: Vec<usize> = (0..columns).filter(is_upright).collect();
+    let strokes: Vec<f32> = dark
+        .chunk_by(|a, b| (b - a) as f32 * STEP_MM < STROKE_MM)
+        .map(|stroke| (stroke[0] + stroke[stroke.len() - 1]) as f32 / 2.0)
+        .collect();
+    let (first, last) = (strokes.first()?, strokes.last()?);
+    (last > first).then_some(Mm((last - first) * STEP_MM))
+}
+
+fn brightest(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> Option<f32> {
+    let px = map.to_page(at);
+    let (x, y) = (px.x.round(), px.y.round());
+    let is_inside = x >= 0.0 && y >= 0.0 && x < image.width() as f32 && y < image.height() as f32;
+    is_inside.then(|| {
+        let pixel = image.pixel(x as usize, y as usize);
+        f32::from(pixel.into_iter().max().unwrap_or(0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::Homography;
+
+    /// A pulse of this width at x = 10 mm, on a grid, feet of 1 mm on either side.
+    fn page(width: f32) -> RawImage {
+        let (w, h) = (240, 200);
+        let ink = |x: f32, y: f32| {
+            let near = |a: f32, b: f32| (a - b).abs() < 0.15;
+            let on = (10.0..10.0 + width).contains(&x);
+            let foot = (9.0..11.0 + width).contains(&x);
+            ((near(x, 10.0) || near(x, 10.0 + width)) && (5.0..15.0).contains(&y))
+                || (on && near(y, 5.0))
+                || (foot && !on && near(y, 15.0))
+        };
+        let pixel = |k: usize| {
+            let (x, y) = ((k % w) as f32 / 8.0, (k / w) as f32 / 8.0);
+            let lined = (x / 5.0).fract() < 0.04 || (y / 5.0).fract() < 0.04;
+            if ink(x, y) {
+                [30; 3]
+            } else if lined {
+                [250, 150, 150]
+            } else {
+                [250; 3]
+            }
+        };
+        RawImage::new(w, h, (0..w * h).flat_map(pixel).collect()).unwrap()
+    }
+
+    fn measured(width: f32) -> Option<f32> {
+        let map = Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
+        let pulse = Pulse {
+            left: Mm(9.0),
+            right: Mm(11.0 + width),
+            top: Mm(5.0),
+            bottom: Mm(15.2),
+            width: None,
+        };
+        stroke_distance(&page(width), &PageMap::new(map, None), &pulse).map(|width| width.0)
+    }
+
+    #[test]
+    fn the_strokes_tell_the_width_whatever_the_feet() {
+        for width in [2.5, 5.0, 10.0] {
+            let found = measured(width).expect("two strokes are drawn");
+            assert!(
+                (found - width).abs() < 0.2,
+                "{found} mm where {width} are drawn"
+            );
+        }
+    }
+}
