@@ -7,6 +7,8 @@
 pub mod beats;
 pub mod extent;
 
+use std::ops::Range;
+
 use crate::crop::{CROP_PX_PER_MM, Strip};
 use crate::page::{InPanel, Point};
 use crate::trace::Line;
@@ -143,10 +145,31 @@ fn guarded(points: &[Placed], left: Mm, right: Mm) -> &[Placed] {
     if begins >= ends {
         return points;
     }
-    let is_leap = |k: usize, end: Mm| stands_alone(points, k) || climbs_across(points, k, end);
-    let first = (0..begins).rev().find(|k| is_leap(*k, left));
-    let last = (ends - 1..points.len()).find(|k| is_leap(*k, right));
-    &points[first.map_or(0, |k| k + 1)..last.map_or(points.len(), |k| k + 1)]
+    // A climb that begins within the panel is its own beat, cut by the panel's end.
+    let inside = |x: f32| points.partition_point(|point| point.x_mm < x);
+    let first = (0..begins).rev().find_map(|k| leap(points, k, left));
+    let first = first.map_or(0, |leap| match leap.end {
+        behind if behind <= begins => behind,
+        _ => inside(left.0 + ACROSS.0),
+    });
+    let last = (ends - 1..points.len()).find_map(|k| leap(points, k, right));
+    let last = last.map_or(points.len(), |leap| match leap.start {
+        before if before >= ends - 1 => before + 1,
+        _ => inside(right.0 - ACROSS.0),
+    });
+    &points[first.min(last)..last]
+}
+
+/// The points from before to behind a leap that is under way at point `k`, if there is one: one that
+/// stands alone, or a steep climb across the panel's end.
+fn leap(points: &[Placed], k: usize, end: Mm) -> Option<Range<usize>> {
+    if stands_alone(points, k) {
+        return Some(k..k + 1);
+    }
+    climb(points, k).filter(|climb| {
+        let (before, behind) = (points[climb.start].x_mm, points[climb.end].x_mm);
+        before < end.0 + ACROSS.0 && behind > end.0 - ACROSS.0
+    })
 }
 
 /// How far the line falls between a point and the next.
@@ -168,17 +191,13 @@ fn stands_alone(points: &[Placed], k: usize) -> bool {
     own > JUMP.0 && own > LEAP_TIMES * steepest
 }
 
-/// Whether the line is on its way, in one steep climb or fall, across a panel's end.
-fn climbs_across(points: &[Placed], k: usize, end: Mm) -> bool {
+/// The points from the foot to the top of the steep climb or fall in which point `k` lies.
+fn climb(points: &[Placed], k: usize) -> Option<Range<usize>> {
     let sign = fall(points, k).signum();
     let is_steep = |k: &usize| fall(points, *k) * sign > JUMP.0;
-    if !is_steep(&k) {
-        return false;
-    }
-    let first = (0..=k).rev().take_while(is_steep).last().unwrap_or(k);
-    let last = (k..points.len()).take_while(is_steep).last().unwrap_or(k) + 1;
-    let reach = ACROSS.0;
-    points[first].x_mm < end.0 + reach && points[last].x_mm > end.0 - reach
+    let foot = (0..=k).rev().take_while(is_steep).last()?;
+    let top = (k..points.len()).take_while(is_steep).last()? + 1;
+    Some(foot..top)
 }
 
 /// A cubic spline through points, straight at both ends (Press et al., Numerical Recipes, 3.3).
