@@ -249,7 +249,8 @@ pub fn random(rng: &mut Rng, wanted: &Wanted, source: &Source) -> Plan {
     if wanted.has(Thing::OwnInk).unwrap_or(owned) {
         own_ink(&mut plan, rng);
     }
-    let told = preset == Preset::Scales || !rng.chance(0.2);
+    // No machine prints the chest leads at another gain and does not say so.
+    let told = preset == Preset::Scales || !rng.chance(0.2) || frame.chest_gain < frame.gain;
     if wanted.has(Thing::ScaleTexts).unwrap_or(told) {
         calibration_text(&mut plan, rng, wanted, &frame, &house);
     }
@@ -1125,6 +1126,11 @@ fn calibration_text(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Fra
     };
     let y = y.clamp(house.text.height_mm + 1.0, plan.height_mm - 1.0);
     let mut x = frame.left + rng.range(-4.0, wanted.scale_texts_reach() * frame.strip_mm);
+    if frame.chest_gain < frame.gain {
+        // All of it finds room.
+        let width = |(text, _): &(String, String)| crate::font::width_mm(house.text, text) + gap.1;
+        x = x.min(plan.width_mm - parts.iter().map(width).sum::<f32>());
+    }
     for (text, class) in parts {
         let width = crate::font::width_mm(house.text, &text);
         if x + width > plan.width_mm {

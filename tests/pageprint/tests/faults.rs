@@ -292,3 +292,18 @@ fn pages_of_a_scale_lack_the_evidence() {
         }
     }
 }
+
+#[test]
+fn a_chest_gain_of_its_own_is_always_written() {
+    let mut seen = 0;
+    for index in 0..300 {
+        let plan = plan(SEED, index, plan::Preset::Train, &Source::Model);
+        let gain = |trace: &Trace| trace.gain_mm_mv;
+        let gains = plan.traces.iter().map(gain);
+        let halves = gains.clone().any(|gain| gain < plan.gain_mm_mv);
+        let written = plan.texts.iter().any(|text| text.class == "half-chest");
+        assert!(!halves || written, "page {index}");
+        seen += usize::from(halves);
+    }
+    assert!(seen > 5, "{seen} pages have two gains");
+}

@@ -130,9 +130,10 @@ impl Wanted {
             Self::Scales {
                 speed_mm_s,
                 gain_mm_mv,
-                ..
+                without,
             } => {
-                let halves = drawn.chest_gain < drawn.gain;
+                // Nothing but words tells a chest gain of its own.
+                let halves = drawn.chest_gain < drawn.gain && !without.contains(&Evidence::Text);
                 // A page of 50 mm/s holds half the time, and only such a page.
                 let total_s = match (*speed_mm_s > 30.0, drawn.speed > 30.0) {
                     (true, _) => 5.0,
