@@ -86,6 +86,8 @@ pub enum Doubt {
     },
     /// The pulse alone says another gain than the usual one.
     UnusualPulse(MmPerMillivolt),
+    /// A text alone says another gain than the usual one.
+    UnusualGain(MmPerMillivolt),
     /// The pulse is as high as no usual gain makes it.
     OddPulse(Mm),
     /// The operator says another gain than the page does.
@@ -314,7 +316,12 @@ fn gain(
             }
             known(pulse, Evidence::Measured)
         }
-        (None, Some(text)) => known(text, Evidence::Read),
+        (None, Some(text)) => {
+            if text != USUAL_GAIN_MM_MV {
+                doubts.push(Doubt::UnusualGain(MmPerMillivolt(text)));
+            }
+            known(text, Evidence::Read)
+        }
         (None, None) => {
             doubts.push(Doubt::GainAssumed);
             known(10.0, Evidence::Assumed)
@@ -469,6 +476,13 @@ mod tests {
             &[],
             20.0,
             Evidence::Read,
+            &[Doubt::UnusualGain(MmPerMillivolt(20.0))],
+        );
+        check(
+            &[text(LabelClass::Gain10, 0.9)],
+            &[],
+            10.0,
+            Evidence::Read,
             &[],
         );
         check(&[], &[pulse(10.2)], 10.0, Evidence::Measured, &[]);
@@ -522,82 +536,53 @@ mod tests {
         check(&two, &[], 10.0, Evidence::Read, &[doubt]);
     }
 
-    #[test]
-    fn speed_is_read_or_measured_and_what_is_unsure_is_told() {
-        let width = |mm| Pulse {
-            width: Some(Mm(mm)),
-            ..pulse(10.0)
-        };
-        let lengths = |recording, beat| Lengths {
+    fn check_speed(
+        labels: &[Label],
+        width: Option<f32>,
+        (recording, beat): (f32, f32),
+        expected: (f32, Evidence),
+        doubts: &[Doubt],
+    ) {
+        let lengths = Lengths {
             recording: Some(Mm(recording)),
             beat: Some(Mm(beat)),
             qrs: None,
         };
-        let check = |labels: &[Label], pulses: &[Pulse], lengths, expected, doubts: &[Doubt]| {
-            let found = calibrate(labels, pulses, PaperScale::Grid, lengths, Given::default());
-            let speed = (found.speed.value.0, found.speed.evidence);
-            assert_eq!(speed, expected, "{labels:?} {pulses:?}");
-            let gain = |doubt: &Doubt| *doubt == Doubt::GainAssumed;
-            let about_speed: Vec<Doubt> = found.doubts.into_iter().filter(|d| !gain(d)).collect();
-            assert_eq!(about_speed, doubts);
+        let of_width = |width| Pulse {
+            width: Some(Mm(width)),
+            ..pulse(10.0)
         };
-        let says = |class| [text(class, 0.8)];
-        let (usual, half, twice) = (
-            lengths(250.0, 20.0),
-            lengths(125.0, 10.0),
-            lengths(250.0, 40.0),
-        );
-        check(&[], &[width(5.0)], usual, (25.0, Evidence::Measured), &[]);
-        let [slow, speed, other] = SPEEDS;
-        let unsure = Doubt::SpeedUnsure {
-            speed: slow,
-            other: speed,
-        };
-        check(
-            &[],
-            &[width(2.5)],
-            half,
-            (12.5, Evidence::Measured),
-            &[unsure],
-        );
-        check(
-            &[],
-            &[],
-            usual,
-            (25.0, Evidence::Assumed),
-            &[Doubt::SpeedAssumed],
-        );
-        check(
-            &says(LabelClass::Speed50),
-            &[width(10.0)],
-            twice,
-            (50.0, Evidence::Read),
-            &[],
-        );
-        check(
-            &says(LabelClass::Speed50),
-            &[],
-            twice,
-            (50.0, Evidence::Read),
-            &[],
-        );
-        let against = Doubt::SpeedAgainstText { speed, text: other };
+        let pulses: Vec<Pulse> = width.into_iter().map(of_width).collect();
+        let found = calibrate(labels, &pulses, PaperScale::Grid, lengths, Given::default());
+        let speed = (found.speed.value.0, found.speed.evidence);
+        assert_eq!(speed, expected, "{labels:?} {pulses:?}");
+        let is_gain = |doubt: &Doubt| *doubt == Doubt::GainAssumed;
+        let about_speed: Vec<Doubt> = found.doubts.into_iter().filter(|d| !is_gain(d)).collect();
+        assert_eq!(about_speed, doubts);
+    }
+
+    #[test]
+    fn speed_is_read_or_measured_and_what_is_unsure_is_told() {
+        use Evidence::{Assumed, Measured, Read};
+        let fifty = [text(LabelClass::Speed50, 0.8)];
         let weak = [text(LabelClass::Speed50, 0.35)];
-        check(
-            &weak,
-            &[width(5.0)],
-            usual,
-            (25.0, Evidence::Measured),
-            &[against],
-        );
-        let fast = lengths(250.0, 60.0);
-        let unsure = Doubt::SpeedUnsure { speed, other };
-        check(
+        let (usual, half, twice, rare) =
+            ((250.0, 20.0), (125.0, 10.0), (250.0, 40.0), (250.0, 60.0));
+        let [slow, speed, other] = SPEEDS;
+        let unsure = |speed, other| [Doubt::SpeedUnsure { speed, other }];
+        let against = Doubt::SpeedAgainstText { speed, text: other };
+        check_speed(&[], Some(5.0), usual, (25.0, Measured), &[]);
+        check_speed(&[], Some(2.5), half, (12.5, Measured), &unsure(slow, speed));
+        check_speed(&[], None, usual, (25.0, Assumed), &[Doubt::SpeedAssumed]);
+        check_speed(&fifty, Some(10.0), twice, (50.0, Read), &[]);
+        check_speed(&fifty, None, twice, (50.0, Read), &[]);
+        check_speed(&weak, Some(5.0), usual, (25.0, Measured), &[against]);
+        check_speed(
             &[],
-            &[width(7.5)],
-            fast,
-            (25.0, Evidence::Measured),
-            &[unsure],
+            Some(7.5),
+            rare,
+            (25.0, Measured),
+            &unsure(speed, other),
         );
     }
 

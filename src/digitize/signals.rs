@@ -67,6 +67,7 @@ impl PageRead<'_> {
         findings.extend(doubts::ends(extent.evidence));
         findings.extend(merged.map(|(a, b)| doubts::merged(a, b)));
         record.duration = (extent.right - extent.left).at(calibration.speed.value);
+        record.findings.extend(doubts::length(record.duration));
         record.traces = self.traces(extent, &calibration, options);
         name_strips(record, self.layout, options.sample_rate);
         Ok(())
