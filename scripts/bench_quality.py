@@ -50,6 +50,28 @@ def off(name: str, found: list[Page] | list[Lead]) -> list[object]:
     ]
 
 
+def right(pages: list[Page], name: str) -> str:
+    """How many of these have the speed or gain that was printed, and which others are silent."""
+    off = [p for p in pages if getattr(p, name) != getattr(p, f"{name}_found")]
+    silent = sum(page.status == "ok" for page in off)
+    return f"{len(pages) - len(off)} right, {len(off)} wrong ({silent} of them ok)"
+
+
+def summary(pages: list[Page], delivered: list[Page]) -> None:
+    """What was delivered, how good it is, and whether it was understood."""
+    mean = np.mean([page.db for page in delivered])
+    print(f"{len(delivered)} of {len(pages)} delivered, {mean:.1f} dB on average")
+    for speed in sorted({page.speed for page in delivered}):
+        found = [page for page in delivered if page.speed == speed]
+        mean = np.mean([page.db for page in found])
+        print(f"- at {speed:g} mm/s: {len(found)}, {mean:.1f} dB, speed {right(found, 'speed')}")
+    print(f"gain: {right(delivered, 'gain')}")
+    layouts = collections.Counter(page.layout_is for page in pages)
+    print("layout: " + ", ".join(f"{name} {count}" for name, count in layouts.most_common()))
+    named, panels = (sum(getattr(p, n) for p in delivered) for n in ("named_panels", "panels"))
+    print(f"names: {named} of {panels} panels delivered ({100 * named / max(panels, 1):.1f} %)\n")
+
+
 def statuses(pages: list[Page]) -> None:
     """A rejected page has no signals, so no true dB."""
     lines: list[list[object]] = []
@@ -64,6 +86,8 @@ def statuses(pages: list[Page]) -> None:
 
 def report(pages: list[Page], leads: list[Lead], work: pathlib.Path) -> None:
     delivered = [page for page in pages if page.delivered]
+    if delivered:
+        summary(pages, delivered)
     head = ["predicted", "delivered", "with one", "off: median", "90 %", "bias", "r"]
     table(head, [off("pages", delivered), off("leads", leads)])
     print()

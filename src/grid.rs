@@ -181,6 +181,7 @@ mod tests {
     #[derive(Clone, Copy, PartialEq)]
     enum Look {
         Lines,
+        MinorOnly,
         MajorOnly,
         Dots,
         None,
@@ -204,7 +205,7 @@ mod tests {
                     |w: f64, pitch: f64| ((w / pitch + 0.5).floor() * pitch - w).abs() < 0.09;
                 let (minor, major) = ((near(u, 1.0), near(v, 1.0)), near(u, 5.0) || near(v, 5.0));
                 let ruled = match look {
-                    Look::Lines => minor.0 || minor.1,
+                    Look::Lines | Look::MinorOnly => minor.0 || minor.1,
                     Look::MajorOnly => major,
                     Look::Dots => minor.0 && minor.1,
                     Look::None => false,
@@ -212,7 +213,7 @@ mod tests {
                 let trace = ((v - 8.0 * (u * 0.31).sin()).rem_euclid(30.0)) < 0.4;
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let grain = (seed >> 24) as i32 * noise / 256;
-                let color = match (trace, ruled, major) {
+                let color = match (trace, ruled, major && look != Look::MinorOnly) {
                     (true, _, _) => [30, 30, 35],
                     (_, true, true) => [240, 150, 150],
                     (_, true, false) => [245, 195, 195],
@@ -299,6 +300,29 @@ mod tests {
                 found.y - origin.y - (v as f32 - 70.0),
             ];
             assert!(off[0].hypot(off[1]) < 0.4, "({u}, {v}) is {off:?} mm off");
+        }
+    }
+
+    #[test]
+    fn a_wave_of_a_whole_millimetre_is_followed_where_all_lines_look_alike() {
+        let map = Homography::similarity(8.0, 8.0, 0.01, (60.0, 60.0)).unwrap();
+        let flat = map.inverse();
+        // Across the wave the sum of both coordinates stays.
+        let wave = |sum: f64| 0.55 * (std::f64::consts::TAU * sum / 130.0).sin();
+        let back = |x: f64, y: f64| {
+            let (u, v) = flat.apply(x, y);
+            (u + wave(u + v), v - wave(u + v))
+        };
+        let grid = find_grid(&page_of(back, Look::MinorOnly, 20), QuarterTurn::None).unwrap();
+        let place = |u: f64, v: f64| {
+            let (x, y) = map.apply(u - wave(u + v), v + wave(u + v));
+            grid.map.to_paper(Point::<InPage>::new(x as f32, y as f32))
+        };
+        let origin = place(95.0, 70.0);
+        for u in (20..=180).step_by(20) {
+            let found = place(f64::from(u), 70.0);
+            let off = [found.x - origin.x - (u as f32 - 95.0), found.y - origin.y];
+            assert!(off[0].hypot(off[1]) < 0.3, "{u} is {off:?} mm off");
         }
     }
 

@@ -169,6 +169,17 @@ impl RawImage {
         &self.rgb
     }
 
+    /// The brightest channel of the pixel at a place; `None` outside the picture. A coloured grid is
+    /// bright in its own channel, ink is dark in all.
+    pub fn brightest(&self, at: Point<InPage>) -> Option<f32> {
+        let (x, y) = (at.x.round(), at.y.round());
+        let is_inside = x >= 0.0 && y >= 0.0 && x < self.width as f32 && y < self.height as f32;
+        is_inside.then(|| {
+            let [r, g, b] = self.pixel(x as usize, y as usize);
+            f32::from(r.max(g).max(b))
+        })
+    }
+
     pub fn pixel(&self, x: usize, y: usize) -> [u8; 3] {
         let at = 3 * (y * self.width + x);
         [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]

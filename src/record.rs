@@ -68,8 +68,9 @@ pub struct TraceRecord {
     pub line_px: Vec<[f32; 2]>,
     /// 0 (nothing fits) to 1: mean posterior of the line where it was found.
     pub quality: f32,
-    /// Ink among the rows, around this trace, that no line explains: mm2 a millimetre of paper.
-    pub unread: f32,
+    /// Ink among the rows, around this trace, that no line explains: mm2 a millimetre of paper; `None`
+    /// where it was not looked for.
+    pub unread: Option<f32>,
     /// Share of the panel's time in which the line was found, 0 to 1.
     pub coverage: f32,
     /// Predicted signal to error, and what that goes by (`quality`).

@@ -103,7 +103,7 @@ fn stroke_distance(image: &RawImage, map: &PageMap, pulse: &Pulse) -> Option<Mm>
                 pulse.left.0 - BESIDE_MM + (column as f32 + 0.5) * STEP_MM,
                 pulse.top.0 + LINE_WIDTH.0 / 2.0 + height / 4.0 + (row as f32 + 0.5) * STEP_MM,
             );
-            values.push(brightest(image, map, at)?);
+            values.push(image.brightest(map.to_page(at))?);
         }
     }
     let mut sorted = values.clone();
@@ -126,16 +126,6 @@ fn stroke_distance(image: &RawImage, map: &PageMap, pulse: &Pulse) -> Option<Mm>
         .collect();
     let (first, last) = (strokes.first()?, strokes.last()?);
     (last > first).then_some(Mm((last - first) * STEP_MM))
-}
-
-fn brightest(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> Option<f32> {
-    let px = map.to_page(at);
-    let (x, y) = (px.x.round(), px.y.round());
-    let is_inside = x >= 0.0 && y >= 0.0 && x < image.width() as f32 && y < image.height() as f32;
-    is_inside.then(|| {
-        let pixel = image.pixel(x as usize, y as usize);
-        f32::from(pixel.into_iter().max().unwrap_or(0))
-    })
 }
 
 #[cfg(test)]

@@ -30,8 +30,7 @@ pub struct Likeliest {
     /// The next one, and how much less likely it is, nats.
     pub other: MmPerSecond,
     pub margin: f32,
-    /// How much of that the text and the pulses make, each alone.
-    pub by_text: f32,
+    /// How much of that the pulses alone make.
     pub by_pulse: f32,
 }
 
@@ -81,7 +80,6 @@ impl SpeedEvidence {
             speed: SPEEDS[first],
             other: SPEEDS[second],
             margin: all[first] - all[second],
-            by_text: lead(std::array::from_fn(|k| self.text(k))),
             by_pulse: lead(SPEEDS.map(|v| self.pulse(v))),
         }
     }

@@ -115,7 +115,7 @@ pub mod tests {
             quality: 0.875,
             quality_db: None,
             clues: None,
-            unread: 0.0,
+            unread: None,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }

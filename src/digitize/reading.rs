@@ -82,7 +82,7 @@ fn boxes_of(
     map: &PageMap,
     is_meant: impl Fn(&Label) -> bool,
 ) -> Vec<Bounds<InPaper>> {
-    let is_name = |label: &&Label| label.score >= NAME_SCORE_MIN && is_meant(label);
+    let is_sure = |label: &&Label| label.score >= NAME_SCORE_MIN && is_meant(label);
     let bounds = |label: &Label| {
         let corners = label.corners.map(|corner| map.to_paper(corner));
         let (mut x, mut y) = (corners.map(|c| c.x), corners.map(|c| c.y));
@@ -96,7 +96,7 @@ fn boxes_of(
             (y[2] + y[3]) / 2.0,
         )
     };
-    labels.iter().filter(is_name).map(bounds).collect()
+    labels.iter().filter(is_sure).map(bounds).collect()
 }
 
 fn row_strips(image: &RawImage, map: &PageMap, layout: &Layout) -> Vec<RowStrip> {

@@ -105,7 +105,7 @@ impl PageRead<'_> {
                     scale,
                 };
                 out.push(TraceRecord {
-                    unread: unread.share(index, window.left, window.right),
+                    unread: Some(unread.share(index, window.left, window.right)),
                     ..trace(traced, lead, role, start, &window, map)
                 });
             }
@@ -256,7 +256,7 @@ fn trace(
         coverage: found as f32 / samples.len().max(1) as f32,
         quality_db: None,
         clues: None,
-        unread: 0.0,
+        unread: None,
         quality: surety(&row.line.points[from.min(to)..to]),
         samples: samples.iter().map(|s| s.map(|s| s.height)).collect(),
         deviations: Some(deviations),

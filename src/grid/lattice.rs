@@ -64,6 +64,13 @@ pub struct Anchor {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Period(pub f32);
 
+impl Period {
+    /// Whether lines nearer than 5 mm all look alike.
+    fn is_fine(self) -> bool {
+        self.0 < PERIOD_MM
+    }
+}
+
 /// Share of the anchors at each end that may be stray, and what lies around the others: half a
 /// cell, and a label that stands beside the ruling.
 const STRAY_SHARE: f32 = 0.01;
@@ -171,7 +178,7 @@ fn mended(anchors: &[Anchor], period: Period, paper: Paper) -> Vec<Anchor> {
                 });
                 // Where all lines look alike, a band in which the paper rises by a whole period must
                 // be crossed step by step, not leapt over.
-                let leap = if is_beside || period.0 == PERIOD_MM {
+                let leap = if is_beside || !period.is_fine() {
                     0.0
                 } else {
                     1.0
@@ -218,7 +225,7 @@ fn count_lines(
         return (counted, true);
     }
     let (usual, rest_mm) = match paper {
-        _ if period.0 < PERIOD_MM => (
+        _ if period.is_fine() => (
             beside(&around, anchors[k].paper),
             FINE_REST_SHARE * period.0,
         ),

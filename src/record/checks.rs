@@ -283,7 +283,7 @@ mod tests {
             quality: 0.9,
             quality_db: None,
             clues: None,
-            unread: 0.0,
+            unread: None,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }

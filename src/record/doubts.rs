@@ -8,11 +8,10 @@ use super::{Finding, Severity};
 use crate::calibration::Doubt;
 use crate::grid::GridError;
 use crate::labels::Lead;
-use crate::signal::extent::EndsEvidence;
+use crate::signal::extent::{EndsEvidence, WHOLE_S};
 use crate::units::{Mm, Seconds};
 
-/// Recordings last multiples of this, or less off them than that.
-const WHOLE_S: f32 = 0.5;
+/// Recordings are less than this off a whole multiple of `WHOLE_S`.
 const ODD_S: f32 = 0.1;
 
 /// One finding a doubt.

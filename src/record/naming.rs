@@ -215,7 +215,7 @@ mod tests {
             quality: 1.0,
             quality_db: None,
             clues: None,
-            unread: 0.0,
+            unread: None,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }

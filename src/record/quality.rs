@@ -40,9 +40,12 @@ pub const CLUES: [&str; weights::CLUE_COUNT] = [
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clues(pub [f32; weights::CLUE_COUNT]);
 
-/// Predicts the quality of every trace and of the page; a poor page gets a finding.
+/// Predicts the quality of every trace and of the page; a poor page gets a finding. A record without a
+/// calibration is left as it is.
 pub fn assess(record: &mut Record) {
-    let page = PageClues::of(record);
+    let Some(page) = PageClues::of(record) else {
+        return;
+    };
     for trace in &mut record.traces {
         let clues = page.of_trace(trace, record.sample_rate);
         trace.quality_db = Some(clues.decibels());
@@ -122,10 +125,10 @@ struct PageClues {
 }
 
 impl PageClues {
-    fn of(record: &Record) -> Self {
+    fn of(record: &Record) -> Option<Self> {
         let (traces, rate) = (&record.traces, record.sample_rate);
-        let calibration = record.calibration.as_ref();
-        let speed = calibration.map_or(25.0, |c| c.speed.value.0);
+        let calibration = record.calibration.as_ref()?;
+        let speed = calibration.speed.value.0;
         let is_avr = |t: &&TraceRecord| matches!(t.lead, Lead::Avr | Lead::MinusAvr);
         let avr = traces.iter().find(is_avr).map_or(Lead::Avr, |t| t.lead);
         let strips = traces.iter().filter(|t| t.role == Role::Rhythm);
@@ -137,9 +140,9 @@ impl PageClues {
         let rows = panels.clone().filter(|t| t.start.0 == 0.0).count();
         let squares = |t: &TraceRecord| math::square(Wave::of(t, speed, rate).spread_mm);
         let spread = traces.iter().map(squares).sum::<f32>() / traces.len().max(1) as f32;
-        Self {
-            px: calibration.map_or(8.0, |c| c.px_per_mm_x.value),
-            off: calibration.and_then(|c| c.grid_off).map(|off| off.0),
+        Some(Self {
+            px: calibration.px_per_mm_x.value,
+            off: calibration.grid_off.map(|off| off.0),
             speed,
             spread_mm: spread.sqrt(),
             einthoven: residual_of_limbs(traces, rate),
@@ -148,7 +151,7 @@ impl PageClues {
             rows,
             columns: panels.count() / rows.max(1),
             codes: record.findings.iter().map(|f| f.code.clone()).collect(),
-        }
+        })
     }
 
     fn says(&self, codes: &[&str]) -> f32 {
@@ -213,7 +216,7 @@ impl PageClues {
             trace.quality,
             yes(self.rows > 6),
             decibel(wave.typical_mm + 0.02),
-            math::log10(trace.unread + 0.01),
+            math::log10(trace.unread.unwrap_or(0.0) + 0.01),
             decibel(wave.height_mm / trace.gain.0 + 0.01),
         ])
     }
@@ -307,7 +310,7 @@ mod tests {
             corners_px: [[0.0; 2]; 4],
             line_px: Vec::new(),
             quality: 0.95,
-            unread: 0.0,
+            unread: Some(0.0),
             coverage: 1.0,
             quality_db: None,
             clues: None,

@@ -89,7 +89,7 @@ const ON_LINE_MM: f32 = 0.3;
 const END_MM: f32 = 3.0;
 /// Recordings last whole multiples of this, where they are off by so many times the ends' errors at
 /// most, and by no more than this.
-const WHOLE_S: f32 = 0.5;
+pub const WHOLE_S: f32 = 0.5;
 const WHOLE_ERRORS_MAX: f32 = 4.0;
 const WHOLE_OFF_MAX_MM: f32 = 2.0;
 

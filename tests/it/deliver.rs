@@ -48,7 +48,7 @@ fn trace(lead: Lead, role: Role, start_s: f32, seconds: f32, scale: f32) -> Trac
         quality: 0.9,
         quality_db: None,
         clues: None,
-        unread: 0.0,
+        unread: None,
         coverage: 0.98,
         gain: MmPerMillivolt(10.0),
     }

@@ -18,7 +18,7 @@ use crate::record::quality::CLUES;
 use crate::record::{
     Finding, Known, Origin, PageCalibration, Record, Role, SeenLabel, Status, TraceRecord,
 };
-use crate::units::{Millivolt, MmPerMillivolt, MmPerSecond};
+use crate::units::{MmPerMillivolt, MmPerSecond};
 
 pub struct Json;
 
@@ -113,7 +113,7 @@ pub struct Trace {
     /// Root mean square of the samples' standard deviations, as the trace net believes them.
     pub deviation_mv: Option<f32>,
     /// Ink around the trace that no line explains, square millimetres a millimetre of paper.
-    pub unread_mm: f32,
+    pub unread_mm: Option<f32>,
     pub gain_mm_mv: f32,
     /// What the prediction goes by, by name (`record::quality`).
     pub clues: Option<BTreeMap<&'static str, f32>>,
@@ -203,7 +203,7 @@ fn trace(trace: &TraceRecord, rate_hz: f32) -> Trace {
         quality: trace.quality,
         coverage: trace.coverage,
         quality_db: trace.quality_db,
-        deviation_mv: trace.deviations.as_deref().map(root_mean_square),
+        deviation_mv: deviation_mv(trace),
         unread_mm: trace.unread,
         gain_mm_mv: trace.gain.0,
         clues: trace
@@ -212,9 +212,14 @@ fn trace(trace: &TraceRecord, rate_hz: f32) -> Trace {
     }
 }
 
-fn root_mean_square(values: &[Millivolt]) -> f32 {
-    let squares: f32 = values.iter().map(|v| v.0 * v.0).sum();
-    (squares / values.len().max(1) as f32).sqrt()
+/// Over the samples that are there; `None` where none is, or nothing is known of them.
+fn deviation_mv(trace: &TraceRecord) -> Option<f32> {
+    let told = trace.deviations.iter().flatten().zip(&trace.samples);
+    let squares = told
+        .filter(|(_, sample)| sample.is_some())
+        .map(|(d, _)| d.0 * d.0);
+    let (sum, count) = squares.fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
+    (count > 0.0).then(|| (sum / count).sqrt())
 }
 
 fn label(seen: &SeenLabel) -> Label<'_> {

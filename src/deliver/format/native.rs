@@ -350,7 +350,7 @@ impl WireTrace {
             line_px: unpack_line(&self.line)?,
             quality: self.quality,
             coverage: self.coverage,
-            unread: 0.0,
+            unread: None,
             quality_db: self.quality_db,
             clues: None,
             gain: MmPerMillivolt(self.gain_mm_mv),
