@@ -327,6 +327,13 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_alias_with_the_pixels_are_counted_as_millimetres() {
+        for scale in [5.3, 6.45, 7.2, 7.7] {
+            check((scale, scale), 0.0, 0.0, Look::MinorOnly);
+        }
+    }
+
+    #[test]
     fn dots_and_coarse_lines() {
         check((8.0, 8.0), 0.7, 0.0, Look::Dots);
         check((8.0, 8.0), 0.7, 0.0, Look::MajorOnly);

@@ -20,6 +20,16 @@ const PAGE_MM: (f32, f32) = (90.0, 460.0);
 const ANGLE_MAX_DEG: i32 = 44;
 const PERIOD_MM: f32 = 5.0;
 const HARMONICS: [usize; 7] = [1, 2, 3, 4, 5, 6, 10];
+/// The strongest tones of a ruling are those of its 5 mm and 1 mm lines.
+const STRONGEST: [f32; 3] = [1.0, 5.0, 10.0];
+/// Where another, of this number or a higher one and so far above its surroundings (log10), has so
+/// much more power (log10), the comb is not the ruling's: up to so much more costs the comb this
+/// share of it.
+const ALIAS_FROM: f32 = 1.5;
+const ALIAS_ABOVE_MIN: f32 = 1.0;
+const ALIAS_USUAL: f32 = 1.0;
+const ALIAS_MAX: f32 = 1.5;
+const ALIAS_COST: f32 = 0.5;
 /// Finest frequency that is looked at, cycles a pixel.
 const FREQUENCY_MAX: f32 = 0.44;
 /// Ratio of neighbouring pitches in the search.
@@ -176,6 +186,7 @@ fn comb(ray: &[f32], pitches: &[f32]) -> Vec<f32> {
         let around = &above[k.saturating_sub(1)..(k + 2).min(above.len())];
         around.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     };
+    let strongest = strongest_from(ray, &above);
     pitches
         .iter()
         .map(|pitch| {
@@ -188,9 +199,37 @@ fn comb(ray: &[f32], pitches: &[f32]) -> Vec<f32> {
                     weight += importance;
                 }
             }
-            sum / f32::max(weight, 4.0)
+            sum / f32::max(weight, 4.0) - ALIAS_COST * alias(ray, &strongest, *pitch)
         })
         .collect()
+}
+
+/// The strongest tone (log10) of this frequency or a higher one, of those that stand out.
+fn strongest_from(ray: &[f32], above: &[f32]) -> Vec<f32> {
+    let mut strongest = vec![f32::NEG_INFINITY; ray.len() + 1];
+    for k in (0..ray.len()).rev() {
+        let is_tone = above[k] > ALIAS_ABOVE_MIN;
+        strongest[k] = strongest[k + 1].max(if is_tone { ray[k] } else { f32::NEG_INFINITY });
+    }
+    strongest
+}
+
+/// By how much (log10) the strongest tone stands out of the ruling's own, with what is usual taken
+/// off. Aliasing gives 1 mm lines weak tones at fractions of their own and beside them: those make
+/// a comb of another pitch, of which the lines themselves are no tone, or one of another number.
+fn alias(ray: &[f32], strongest: &[f32], pitch: f32) -> f32 {
+    let place = |harmonic: f32| (harmonic / (PERIOD_MM * pitch) / RAY_STEP).round() as usize;
+    let power = |harmonic: f32| {
+        let k = place(harmonic);
+        let around = &ray[k.saturating_sub(1).min(ray.len())..(k + 2).min(ray.len())];
+        around.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    };
+    let excess = strongest[place(ALIAS_FROM).min(ray.len())]
+        - STRONGEST
+            .map(power)
+            .into_iter()
+            .fold(f32::NEG_INFINITY, f32::max);
+    (excess - ALIAS_USUAL).clamp(0.0, ALIAS_MAX)
 }
 
 fn median(mut values: Vec<f32>) -> f32 {
