@@ -8,8 +8,10 @@
 //!   picture --ruling: darkness of coloured or pale lines--> raster
 //!           --windows: combs in local spectra, followed across the page--> anchors
 //!           --lattice: homography and mesh; the lines' offsets in 8 mm cells, twice
+//!           --ink: lines that no colour has are the compression's
 //! ```
 
+mod ink;
 mod lattice;
 mod ruling;
 mod spectrum;
@@ -51,8 +53,15 @@ pub enum GridError {
         "the lines lie {residual_mm:.2} mm off any flat page, at most {max_mm:.2} mm are taken"
     )]
     NoPlane { residual_mm: f32, max_mm: f32 },
+    #[error(
+        "the lines are the picture's compression: {percent:.0} % of what makes them is printed, \
+         {needed:.0} % are needed"
+    )]
+    NotPrinted { percent: f32, needed: f32 },
 }
 
+/// Share of the darkness along the lines that one colour alone has: of printed lines, all of it.
+const PRINTED_MIN: f32 = 0.5;
 const STRENGTH_MIN: f32 = 0.55;
 const SEEN_MIN: f32 = 0.12;
 const RESIDUAL_MAX_MM: f32 = 0.35;
@@ -108,6 +117,11 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
     }
     let flat = fit.homography.unwrap_or(flat);
     let map = PageMap::new(ruling.to_image(&flat), mesh_of(&fit));
+    let share = ink::printed_share(image, &map, windows.period.0);
+    if share < PRINTED_MIN {
+        let (percent, needed) = (100.0 * share, 100.0 * PRINTED_MIN);
+        return Err(GridError::NotPrinted { percent, needed });
+    }
     Ok(Grid {
         map,
         seen: fit.seen,
@@ -331,6 +345,34 @@ mod tests {
         for scale in [5.3, 6.45, 7.2, 7.7] {
             check((scale, scale), 0.0, 0.0, Look::MinorOnly);
         }
+    }
+
+    #[test]
+    fn squares_of_a_compression_are_no_grid() {
+        // Noise that is stronger along the edges of 8 x 8 squares: the darkest of three channels is
+        // darker there, no channel is.
+        let (width, height) = (1700, 1300);
+        let mut seed = 1u32;
+        let mut noise = |size: i32| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as i32 * 2 * size / 255 - size
+        };
+        let is_edge = |v: usize| v % 8 == 0 || v % 8 == 7;
+        let mut rgb = Vec::with_capacity(3 * width * height);
+        for y in 0..height {
+            for x in 0..width {
+                let size = if is_edge(x) || is_edge(y) { 30 } else { 15 };
+                rgb.extend([0, 1, 2].map(|_| (210 + noise(size)) as u8));
+            }
+        }
+        let found = find_grid(
+            &RawImage::new(width, height, rgb).unwrap(),
+            QuarterTurn::None,
+        );
+        assert!(
+            matches!(found, Err(GridError::NotPrinted { .. })),
+            "{found:?}"
+        );
     }
 
     #[test]
