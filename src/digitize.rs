@@ -202,7 +202,8 @@ fn find_layout(
     labels: &[Label],
     only: Option<&str>,
 ) -> Result<Layout, LayoutError> {
-    let mut fit = fit::fit(&labels::seen_leads(labels, &geometry.map), only)?;
+    let feet = labels::pulse_feet(labels, &geometry.map);
+    let mut fit = fit::fit(&labels::seen_leads(labels, &geometry.map), &feet, only)?;
     if fit.layout.column_count() == 1 {
         // One column of labels tells less of the rows' direction than the paper does.
         fit.lattice.across = [
@@ -214,5 +215,5 @@ fn find_layout(
         PaperScale::Grid => Ruled::Yes,
         PaperScale::Fitted => Ruled::No,
     };
-    find_rows(image, &geometry.map, &fit, ruled)
+    find_rows(image, &geometry.map, &fit, &feet, ruled)
 }

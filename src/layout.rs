@@ -71,9 +71,14 @@ impl Layout {
 
     /// The matrix that is this one but for the sign of aVR, where both are printed.
     pub fn other_sign(&self) -> Option<&'static str> {
-        let turned = match self.matrix.strip_suffix(" aVR") {
+        Self::other_sign_of(self.matrix)
+    }
+
+    /// The same of a matrix' name.
+    fn other_sign_of(matrix: &str) -> Option<&'static str> {
+        let turned = match matrix.strip_suffix(" aVR") {
             Some(minus) => minus.to_owned(),
-            None => format!("{} aVR", self.matrix),
+            None => format!("{matrix} aVR"),
         };
         let mut known = known::LAYOUTS.iter().map(|layout| layout.name);
         known.find(|name| *name == turned)
@@ -99,7 +104,7 @@ pub enum LayoutError {
         "lead names stand where a {layout} page has none; name the layout, or capture the page again"
     )]
     Contradicted { layout: &'static str },
-    #[error("the page has a column more than {layout}, a layout that is not known")]
+    #[error("the page has more rows or columns than {layout}, a layout that is not known")]
     FurtherColumn { layout: &'static str },
     #[error("the lead names fit {first} and {second} equally well; name the layout")]
     Ambiguous {

@@ -4,6 +4,7 @@
 //! that brings the writing upright. The first reading sees the whole picture; a page that lies
 //! askew or small in it is read again through the grid's map, which knows where the paper is.
 
+use crate::calibration::{Pulse, pulse_boxes};
 use crate::grid::Grid;
 use crate::labels::decode::{DecodeError, decode};
 use crate::labels::flat::FlatView;
@@ -12,7 +13,7 @@ use crate::labels::{Label, LabelClass};
 use crate::layout::fit::{self, SeenLead};
 use crate::math;
 use crate::nets::{NetError, Nets, Picture};
-use crate::page::{PageMap, Point, QuarterTurn, RawImage};
+use crate::page::{InPaper, PageMap, Point, QuarterTurn, RawImage};
 
 /// Boxes weaker than this are not looked at.
 const LABEL_SCORE_MIN: f32 = 0.08;
@@ -32,12 +33,14 @@ pub struct Labels {
 
 impl Labels {
     fn of(turn: QuarterTurn, labels: Vec<Label>, only: Option<&str>) -> Self {
-        let leads = seen_leads(&labels, &super::scale::pixels(turn));
+        let map = super::scale::pixels(turn);
+        let leads = seen_leads(&labels, &map);
+        let fit = fit::fit(&leads, &pulse_feet(&labels, &map), only);
         Self {
             turn,
-            labels,
-            is_known: fit::fit(&leads, only).is_ok(),
+            is_known: fit.is_ok_and(|fit| fit.is_signed),
             sum: leads.iter().map(|label| label.score).sum(),
+            labels,
         }
     }
 
@@ -107,6 +110,12 @@ fn read_turns(
         }
     }
     Ok(best.expect("there are four turns"))
+}
+
+/// Where the calibration pulses stand on their rows.
+pub fn pulse_feet(labels: &[Label], map: &PageMap) -> Vec<Point<InPaper>> {
+    let foot = |pulse: &Pulse| Point::new((pulse.left + pulse.right).0 / 2.0, pulse.bottom.0);
+    pulse_boxes(labels, map).iter().map(foot).collect()
 }
 
 /// The lead names on the paper.

@@ -5,6 +5,7 @@
 //! lattice, and the scale from the calibration pulse (10 mm, at the one gain whose pulse is as
 //! high) or from the usual length of the layout, 10 s at 25 mm/s; either is marked as such.
 
+use super::labels::{pulse_feet, seen_leads};
 use crate::calibration::{Evidence, PaperScale, pulse_boxes, pulse_height};
 use crate::grid::{Grid, GridError};
 use crate::labels::Label;
@@ -65,10 +66,11 @@ pub fn find(
         }
         Err(error) => error,
     };
-    let lattice = fit(&super::labels::seen_leads(labels, &pixels(turn)), only)?;
+    let fit = |map: &PageMap| fit(&seen_leads(labels, map), &pulse_feet(labels, map), only);
+    let lattice = fit(&pixels(turn))?;
     let tilt = math::atan2(lattice.lattice.across[1], lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
-    let lattice = fit(&super::labels::seen_leads(labels, &upright), only)?;
+    let lattice = fit(&upright)?;
     let pulse =
         pulse_height(&pulse_boxes(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
     let (x, y) = px_per_mm(&lattice, pulse);

@@ -7,8 +7,8 @@
 //! alone is told by its place among the others. A missing one costs, one that resembles another
 //! name than its place's costs more.
 
-use super::LayoutError;
 use super::known::{KnownLayout, LAYOUTS};
+use super::{Layout, LayoutError};
 use crate::labels::{Lead, READINGS};
 use crate::math;
 use crate::page::{InPaper, Point};
@@ -52,6 +52,7 @@ impl Fit {
             strips,
             matched: layout.cell_count(),
             column_error: 0.0,
+            is_signed: true,
             score: 1.0,
             contradicted: 0.0,
         }
@@ -69,6 +70,8 @@ pub struct Fit {
     pub matched: usize,
     /// Standard error of the distance between columns, in columns.
     pub column_error: f32,
+    /// Whether the labels tell this layout from the one with aVR's other sign.
+    pub is_signed: bool,
     score: f32,
     /// What speaks against the layout, as a share of what speaks for it.
     contradicted: f32,
@@ -107,6 +110,10 @@ const MATCHED_MIN: usize = 4;
 /// Of six leads that are half of a larger page as well, this share must be seen.
 const HALF_PAGE_CELLS: usize = 6;
 const HALF_PAGE_SHARE_MIN: f32 = 0.8;
+/// A pulse stands at most this far beside its row's name, in rows.
+const PULSE_BESIDE_ROWS: f32 = 1.5;
+/// With so many pulses more than names in the column, more rows are printed than those named.
+const PULSES_BEYOND: usize = 2;
 /// What speaks against a layout, as a share of what speaks for it, at most.
 const CONTRADICTED_MAX: f32 = 0.5;
 /// A layout must be better than any other by this much.
@@ -140,8 +147,13 @@ impl Lattice {
     }
 }
 
-/// The layout that fits best, of those called `only` where it is given.
-pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
+/// The layout that fits best, of those called `only` where it is given; `feet` are the places where
+/// calibration pulses stand on their rows.
+pub fn fit(
+    seen: &[SeenLead],
+    feet: &[Point<InPaper>],
+    only: Option<&str>,
+) -> Result<Fit, LayoutError> {
     let wanted =
         |layout: &&KnownLayout| only.is_none_or(|name| name.split('+').next() == Some(layout.name));
     let mut fits: Vec<Fit> = LAYOUTS
@@ -156,21 +168,24 @@ pub fn fit(seen: &[SeenLead], only: Option<&str>) -> Result<Fit, LayoutError> {
         .map(|fit| (fit.layout.name, fit.score))
         .ok_or(nothing)?;
     // A layout that explains half of the page's columns must not win by what it leaves out.
-    fits.retain(|fit| !goes_on(fit, seen));
+    fits.retain(|fit| !goes_on(fit, seen) && !goes_down(fit, feet));
     let further = Err(LayoutError::FurtherColumn { layout });
+    let found = seen.len();
     match fits.first() {
-        Some(best) if best.layout.name == layout => choose(fits, seen.len()),
-        Some(best) if best.score >= WHOLE_SHARE_MIN * score => choose(fits, seen.len()).or(further),
+        Some(best) if best.layout.name == layout => choose(fits, found, feet),
+        Some(best) if best.score >= WHOLE_SHARE_MIN * score => {
+            choose(fits, found, feet).or(further)
+        }
         _ => further,
     }
 }
 
 /// The first of `fits`, which are ordered by score, if it is good enough.
-fn choose(mut fits: Vec<Fit>, found: usize) -> Result<Fit, LayoutError> {
+fn choose(mut fits: Vec<Fit>, found: usize, feet: &[Point<InPaper>]) -> Result<Fit, LayoutError> {
     let best = fits.first().ok_or(LayoutError::NoLattice { found })?;
     let cells = best.layout.cell_count();
     let share = match cells {
-        HALF_PAGE_CELLS => HALF_PAGE_SHARE_MIN,
+        HALF_PAGE_CELLS if pulsed_rows(best, feet) != HALF_PAGE_CELLS => HALF_PAGE_SHARE_MIN,
         _ => MATCHED_SHARE_MIN,
     };
     let needed = ((cells as f32 * share).ceil() as usize).max(MATCHED_MIN);
@@ -186,13 +201,22 @@ fn choose(mut fits: Vec<Fit>, found: usize) -> Result<Fit, LayoutError> {
             layout: best.layout.name,
         });
     }
-    if let Some(second) = fits.get(1)
-        && best.score - second.score < MARGIN_MIN
-    {
+    // Layouts that differ by the sign of aVR alone are told apart by the signal.
+    let other_sign = Layout::other_sign_of(best.layout.name);
+    let near = |fit: &&Fit| best.score - fit.score < MARGIN_MIN;
+    let (signs, others): (Vec<&Fit>, Vec<&Fit>) = fits[1..]
+        .iter()
+        .filter(near)
+        .partition(|fit| Some(fit.layout.name) == other_sign);
+    if let Some(second) = others.first() {
         let (first, second) = (best.layout.name, second.layout.name);
         return Err(LayoutError::Ambiguous { first, second });
     }
-    Ok(fits.swap_remove(0))
+    let is_signed = signs.is_empty();
+    Ok(Fit {
+        is_signed,
+        ..fits.swap_remove(0)
+    })
 }
 
 fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
@@ -222,6 +246,7 @@ fn fit_one(layout: &'static KnownLayout, seen: &[SeenLead]) -> Option<Fit> {
         strips,
         matched,
         column_error: column_error(layout, &placed, &lattice),
+        is_signed: true,
         score,
         contradicted,
     })
@@ -395,6 +420,33 @@ fn is_within(layout: &KnownLayout, lattice: &Lattice, at: Point<InPaper>) -> boo
         && (-0.5..rows - 0.5).contains(&row)
 }
 
+/// Whether a page of six leads has rows above or below them.
+fn goes_down(fit: &Fit, feet: &[Point<InPaper>]) -> bool {
+    let cells = fit.layout.cell_count();
+    cells == HALF_PAGE_CELLS && pulsed_rows(fit, feet) >= cells + PULSES_BEYOND
+}
+
+/// On a page of one column, the most rows that follow each other, each with a pulse beside the
+/// column of names.
+fn pulsed_rows(fit: &Fit, feet: &[Point<InPaper>]) -> usize {
+    if fit.layout.column_count() > 1 {
+        return 0;
+    }
+    let beside = feet.iter().map(|foot| fit.lattice.locate(*foot));
+    let beside = beside.filter(|(column, _)| column.abs() < PULSE_BESIDE_ROWS);
+    let mut rows: Vec<f32> = beside.map(|(_, row)| row).collect();
+    rows.sort_by(f32::total_cmp);
+    rows.dedup_by(|b, a| *b - *a < OFF_ROWS);
+    let mut longest = usize::from(!rows.is_empty());
+    let mut run = longest;
+    for pair in rows.windows(2) {
+        let follows = (pair[1] - pair[0] - 1.0).abs() < OFF_ROWS;
+        run = if follows { run + 1 } else { 1 };
+        longest = longest.max(run);
+    }
+    longest
+}
+
 /// Whether the page has a column more than the layout.
 fn goes_on(fit: &Fit, seen: &[SeenLead]) -> bool {
     let share = FURTHER_SHARE_MAX * fit.layout.rows.len() as f32;
@@ -556,7 +608,7 @@ mod tests {
     }
 
     fn check(name: &str, seen: &[SeenLead]) {
-        let fit = fit(seen, None).unwrap();
+        let fit = fit(seen, &[], None).unwrap();
         assert_eq!(fit.layout.name, name);
     }
 
@@ -574,7 +626,7 @@ mod tests {
             // Names that are there but cannot be read.
             label.leads = [(Lead::V9, 0.8); READINGS];
         }
-        let found = fit(&seen, None).map(|fit| fit.layout.name);
+        let found = fit(&seen, &[], None).map(|fit| fit.layout.name);
         assert_ne!(found, Ok("6x1 chest"));
     }
 
@@ -607,7 +659,7 @@ mod tests {
         let mut seen = labels("3x4", lattice(62.5, 30.0));
         let [x, y] = lattice(62.5, 30.0).place(0.0, 3.1);
         seen.push(read(II, x, y));
-        let fit = fit(&seen, None).unwrap();
+        let fit = fit(&seen, &[], None).unwrap();
         assert!(fit.column_error < 1e-3, "{}", fit.column_error);
         assert_eq!(fit.strips.len(), 1);
         assert_eq!(fit.strips[0].0, II);
@@ -620,11 +672,54 @@ mod tests {
             .into_iter()
             .take(4)
             .collect();
-        assert!(matches!(fit(&seen, None), Err(LayoutError::TooFew { .. })));
         assert!(matches!(
-            fit(&[], None),
+            fit(&seen, &[], None),
+            Err(LayoutError::TooFew { .. })
+        ));
+        assert!(matches!(
+            fit(&[], &[], None),
             Err(LayoutError::NoLattice { found: 0 })
         ));
+    }
+
+    fn point([x, y]: [f32; 2]) -> Point<InPaper> {
+        Point::new(x, y)
+    }
+
+    /// A pulse left of each of so many rows, from the first name down.
+    fn feet(rows: usize) -> Vec<Point<InPaper>> {
+        let place = |row: usize| lattice(15.0, 14.0).place(-0.7, row as f32 - 0.4);
+        (0..rows).map(|row| point(place(row))).collect()
+    }
+
+    #[test]
+    fn a_pulse_a_row_tells_how_many_rows_there_are() {
+        let mut six = labels("6x1 chest", lattice(15.0, 14.0));
+        six.truncate(5);
+        six.remove(1);
+        let too_few = fit(&six, &feet(4), None).map(|fit| fit.layout.name);
+        assert!(matches!(too_few, Err(LayoutError::TooFew { .. })));
+        let found = fit(&six, &feet(6), None).map(|fit| fit.layout.name);
+        assert_eq!(found, Ok("6x1 chest"));
+        // Twelve rows, of whose chest leads few names are seen.
+        let mut twelve = labels("12x1", lattice(15.0, 14.0));
+        twelve.truncate(7);
+        let found = fit(&twelve, &feet(12), None).map(|fit| fit.layout.name);
+        assert_ne!(found, Ok("6x1 limb"));
+    }
+
+    #[test]
+    fn the_sign_of_avr_alone_makes_no_page_ambiguous() {
+        let mut seen = labels("6x2 Cabrera", lattice(90.0, 22.0));
+        for label in &mut seen {
+            if label.leads[0].0 == Lead::MinusAvr {
+                label.leads[1] = (Lead::Avr, 0.75);
+            }
+        }
+        let found = fit(&seen, &[], None).map(|fit| (fit.layout.name, fit.is_signed));
+        assert_eq!(found, Ok(("6x2 Cabrera", false)));
+        let sure = fit(&labels("6x2 Cabrera", lattice(90.0, 22.0)), &[], None);
+        assert!(sure.is_ok_and(|fit| fit.is_signed));
     }
 
     #[test]
@@ -634,7 +729,7 @@ mod tests {
             let [x, y] = lattice(50.0, 30.0).place(4.0, row as f32);
             seen.push(read(lead, x, y));
             let further = Err(LayoutError::FurtherColumn { layout: "3x4" });
-            let found = fit(&seen, None).map(|fit| fit.layout.name);
+            let found = fit(&seen, &[], None).map(|fit| fit.layout.name);
             assert_eq!(found, if row == 0 { Ok("3x4") } else { further });
         }
     }
@@ -654,7 +749,7 @@ mod tests {
             label.leads = [(Lead::V9, 0.3); READINGS];
             label.score = 0.3;
         }
-        let found = fit(&seen, None).map(|fit| fit.layout.name);
+        let found = fit(&seen, &[], None).map(|fit| fit.layout.name);
         assert_eq!(
             found,
             Err(LayoutError::FurtherColumn { layout: "6x1 limb" })
@@ -671,6 +766,6 @@ mod tests {
                 read(*lead, x as f32, y as f32)
             })
             .collect();
-        assert!(fit(&seen, None).is_err());
+        assert!(fit(&seen, &[], None).is_err());
     }
 }

@@ -4,7 +4,9 @@
 //! or on their trace, differently from machine to machine, but alike on one page: so the distance
 //! from a label to its row is sought for all rows at once, where the ink runs along in every one,
 //! and then for each row alone. Horizontal grid lines run along as well; they repeat every 5 mm,
-//! which a zero line does not.
+//! which a zero line does not. A calibration pulse stands on its row: none stands above the first.
+
+use std::ops::Range;
 
 use ndarray::{Array2, Axis};
 
@@ -31,6 +33,11 @@ const ON_LINE_SHARE: f32 = 0.4;
 /// A row with less ink than this share of the usual one is empty, and speaks against the distance.
 const EMPTY_SHARE: f32 = 0.2;
 const EMPTY_FACTOR: f32 = 0.75;
+/// A pulse stands this near to its row's zero line, and beside the row's ends, in rows; a distance
+/// that leaves one above all rows counts this share.
+const PULSE_OFF_ROWS: f32 = 0.4;
+const PULSE_BESIDE_ROWS: f32 = 1.5;
+const PULSE_ASTRAY_FACTOR: f32 = 0.5;
 /// A strip without a name lies a row below the last one, give or take this, with ink along at
 /// least this share of the usual, and this share in each of so many parts of its length.
 const UNNAMED_ROWS: f32 = 0.35;
@@ -59,11 +66,13 @@ pub enum Ruled {
     No,
 }
 
-/// Finds the rows of the layout `fit`: from the top, those without a name last.
+/// Finds the rows of the layout `fit`: from the top, those without a name last. `feet` are the places
+/// where calibration pulses stand.
 pub fn find_rows(
     image: &RawImage,
     map: &PageMap,
     fit: &Fit,
+    feet: &[Point<InPaper>],
     ruled: Ruled,
 ) -> Result<Layout, LayoutError> {
     let columns = fit.layout.column_count();
@@ -77,7 +86,9 @@ pub fn find_rows(
         .map(|(profile, (row, _))| ground.count(profile, *row, threshold))
         .collect();
     let step = ground.step();
-    let common = common_distance(&counted, step, ground.pitch).ok_or(LayoutError::NoTrace)?;
+    let reach = ground.pulse_reach(&labels, feet);
+    let common =
+        common_distance(&counted, step, ground.pitch, reach).ok_or(LayoutError::NoTrace)?;
     let ink: Vec<f32> = counted
         .iter()
         .map(|c| ink_near(c, common, step, OWN_ROWS))
@@ -118,6 +129,7 @@ struct Ground<'a> {
     map: &'a PageMap,
     lattice: &'a Lattice,
     ruled: Ruled,
+    columns: usize,
     /// Of the rows, in columns.
     width: f32,
     /// Distance between rows, millimetres.
@@ -132,6 +144,7 @@ impl<'a> Ground<'a> {
             map,
             lattice,
             ruled,
+            columns: fit.layout.column_count(),
             width: match fit.layout.column_count() {
                 1 => SINGLE_WIDTH_MM / math::hypot(lattice.across[0], lattice.across[1]),
                 columns => columns as f32,
@@ -195,6 +208,31 @@ impl<'a> Ground<'a> {
     /// Height on the paper, at the row's middle, of what lies `off` millimetres below the labels.
     fn height(&self, row: f32, off: f32) -> f32 {
         self.lattice.place(self.width / 2.0, row + off / self.pitch)[1]
+    }
+
+    /// From the labels to the zero lines, in rows: the distances at which no pulse beside the rows
+    /// stands above the first, nor, in one column, below the last.
+    fn pulse_reach(&self, labels: &[(f32, RowKind)], feet: &[Point<InPaper>]) -> Range<f32> {
+        let (Some(first), Some(last)) = (labels.first(), labels.last()) else {
+            return f32::NEG_INFINITY..f32::INFINITY;
+        };
+        let at = feet.iter().map(|foot| self.lattice.locate(*foot));
+        let margin = PULSE_BESIDE_ROWS * self.pitch
+            / math::hypot(self.lattice.across[0], self.lattice.across[1]);
+        let is_beside = |column: f32| {
+            (-margin..margin / 2.0).contains(&column)
+                || (self.width - margin..self.width + margin).contains(&column)
+        };
+        let rows: Vec<f32> = at.filter(|at| is_beside(at.0)).map(|at| at.1).collect();
+        let top = rows.iter().copied().fold(f32::INFINITY, f32::min);
+        let bottom = rows.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let single = self.columns == 1 && !rows.is_empty();
+        let low = if single {
+            bottom - last.0 - PULSE_OFF_ROWS
+        } else {
+            f32::NEG_INFINITY
+        };
+        low..top - first.0 + PULSE_OFF_ROWS
     }
 
     fn row(&self, kind: RowKind, zero_row: f32) -> Row {
@@ -383,10 +421,17 @@ fn quantile(mut values: Vec<f32>, share: f32) -> Option<f32> {
     Some(*values.select_nth_unstable_by(at, f32::total_cmp).1)
 }
 
-/// The distance in rows at which ink runs along beside every row's labels.
-fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
+/// The distance in rows at which ink runs along beside every row's labels, best within `reach`.
+fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32, reach: Range<f32>) -> Option<f32> {
+    let in_reach = |rows: f32| {
+        if reach.contains(&rows) {
+            1.0
+        } else {
+            PULSE_ASTRAY_FACTOR
+        }
+    };
     let lines = counted.first()?.len();
-    let reach = lines as isize / 2;
+    let middle = lines as isize / 2;
     let spread = (0.08 / step) as isize;
     let total = |line: isize| -> f32 {
         let around = (line - spread).max(0)..=(line + spread).min(lines as isize - 1);
@@ -403,8 +448,9 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
     };
     let best = (0..lines as isize)
         .map(|line| {
-            let far_mm = ((line - reach) as f32 * step * pitch).abs();
-            (line, total(line) * (1.0 - FAR_COST_MM * far_mm).max(0.2))
+            let rows = (line - middle) as f32 * step;
+            let near = (1.0 - FAR_COST_MM * (rows * pitch).abs()).max(0.2);
+            (line, total(line) * near * in_reach(rows))
         })
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
     if best.1 <= 0.05 {
@@ -414,7 +460,7 @@ fn common_distance(counted: &[Vec<f32>], step: f32, pitch: f32) -> Option<f32> {
     let own = counted.iter().map(|counts| {
         let near = (best.0 - spread).max(0)..=(best.0 + spread).min(lines as isize - 1);
         let most = near.max_by(|a, b| counts[*a as usize].total_cmp(&counts[*b as usize]));
-        (most.unwrap_or(best.0) - reach) as f32 * step
+        (most.unwrap_or(best.0) - middle) as f32 * step
     });
     quantile(own.collect(), 0.5)
 }
@@ -514,8 +560,42 @@ mod tests {
                 counts
             })
             .collect();
-        let found = common_distance(&counted, step, pitch).expect("there is ink");
+        let anywhere = f32::NEG_INFINITY..f32::INFINITY;
+        let found = common_distance(&counted, step, pitch, anywhere).expect("there is ink");
         assert!((found * pitch - 7.0).abs() < 1.0, "{found} rows");
+    }
+
+    #[test]
+    fn no_pulse_stands_above_the_first_row() {
+        // Three rows and a strip that wanders off: one row too far down, all four have ink.
+        let (pitch, step) = (20.0, ACROSS_MM / 20.0);
+        let lines = 2 * (REACH_ROWS / step) as usize + 1;
+        let at = |mm: f32| ((lines / 2) as isize + (mm / ACROSS_MM) as isize) as usize;
+        let counted: Vec<Vec<f32>> = (0..4)
+            .map(|row| {
+                let mut counts = vec![0.0; lines];
+                counts[at(-12.0)] = if row < 3 { 0.4 } else { 0.1 };
+                counts[at(8.0)] = if row < 2 { 0.4 } else { 0.2 };
+                counts
+            })
+            .collect();
+        let lattice = Lattice {
+            origin: [20.0, 30.0],
+            across: [60.0, 0.0],
+            down: [0.0, pitch],
+        };
+        let layout = LAYOUTS.iter().find(|l| l.name == "3x4").expect("known");
+        let fit = Fit::over(layout, lattice, vec![(Lead::II, 3.0)]);
+        let image = RawImage::new(64, 64, vec![255; 3 * 64 * 64]).unwrap();
+        let scale = crate::page::Homography::similarity(1.0, 1.0, 0.0, (0.0, 0.0)).unwrap();
+        let map = PageMap::new(scale, None);
+        let ground = Ground::new(&image, &map, &fit, Ruled::Yes);
+        let found = |feet: &[Point<InPaper>]| {
+            let reach = ground.pulse_reach(&row_labels(&fit), feet);
+            pitch * common_distance(&counted, step, pitch, reach).expect("there is ink")
+        };
+        assert!((found(&[]) - 8.0).abs() < 1.0);
+        assert!((found(&[Point::new(14.0, 18.5)]) + 12.0).abs() < 1.0);
     }
 
     #[test]
@@ -551,7 +631,7 @@ mod tests {
         let scale = crate::page::Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
         let layout = LAYOUTS.iter().find(|l| l.name == "3x4").expect("known");
         let fit = Fit::over(layout, lattice, Vec::new());
-        let found = find_rows(&image, &PageMap::new(scale, None), &fit, Ruled::Yes).unwrap();
+        let found = find_rows(&image, &PageMap::new(scale, None), &fit, &[], Ruled::Yes).unwrap();
         for (row, zero) in found.rows.iter().zip(zeros) {
             assert!((row.zero[0].y - zero).abs() < 1.0, "{row:?}, not {zero}");
         }
