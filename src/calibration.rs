@@ -62,6 +62,8 @@ pub enum Doubt {
     GainAssumed,
     /// A text says another speed than the usual one, and little else does.
     UnusualSpeed(MmPerSecond),
+    /// No text says the speed, and the pulses alone do not; with length and beats they do.
+    SpeedWeighed(MmPerSecond),
     /// No text says the speed, and the pulses leave another nearly as likely.
     SpeedUnsure {
         speed: MmPerSecond,
@@ -75,8 +77,10 @@ pub enum Doubt {
     /// The page says two speeds, or two gains.
     TwoSpeeds(MmPerSecond, MmPerSecond),
     TwoGains(MmPerMillivolt, MmPerMillivolt),
-    /// A text says that the chest leads have half the gain, and nothing else does.
+    /// A text alone says that the chest leads have half the gain, and nothing proves the page's.
     ChestGain(MmPerMillivolt),
+    /// A text that reads as nothing else says so, on a page whose pulses prove the gain.
+    ChestGainWritten(MmPerMillivolt),
     /// A text may say so, but half of the page's gain is no usual one.
     ChestGainUnclear,
     /// The pulse says another gain than the text.
@@ -136,7 +140,7 @@ const USUAL_SPEED: MmPerSecond = MmPerSecond(25.0);
 pub const SPEEDS: [MmPerSecond; 3] = [MmPerSecond(12.5), USUAL_SPEED, MmPerSecond(50.0)];
 /// A speed is certain if it is this much likelier than the next, nats: one in 30.
 const CERTAIN_NATS: f32 = 3.4;
-/// The same where no text says it.
+/// The same where no text says it: of 69 printed pages without one, 37 had so much, all truly.
 const UNWRITTEN_NATS: f32 = 5.0;
 /// Pulses prove a speed where they alone make it this much likelier than the others.
 const PROOF_NATS: f32 = 1.5;
@@ -173,7 +177,12 @@ pub fn calibrate(
     }
     let chest_gain = says_half_chest(labels, gain.value).then(|| {
         let value = MmPerMillivolt(gain.value.0 / 2.0);
-        doubts.push(Doubt::ChestGain(value));
+        let is_proven = gain.evidence == Evidence::Measured && is_plain_half(labels, gain.value);
+        doubts.push(if is_proven {
+            Doubt::ChestGainWritten(value)
+        } else {
+            Doubt::ChestGain(value)
+        });
         Known {
             value,
             evidence: Evidence::Read,
@@ -233,6 +242,11 @@ fn decided(
 ) -> Known<MmPerSecond> {
     let known = |value, evidence| Known { value, evidence };
     let (speed, other) = (found.speed, found.other);
+    let is_weighed = found.has_pulse && speed == USUAL_SPEED && found.margin >= UNWRITTEN_NATS;
+    if read.is_none() && found.by_pulse < PROOF_NATS && is_weighed {
+        doubts.push(Doubt::SpeedWeighed(speed));
+        return known(speed, Evidence::Measured);
+    }
     if read.is_none() && found.by_pulse < PROOF_NATS {
         doubts.push(Doubt::SpeedAssumed);
         return known(USUAL_SPEED, Evidence::Assumed);
@@ -347,6 +361,18 @@ fn says_half_chest(labels: &[Label], gain: MmPerMillivolt) -> bool {
     let beside = written(labels).any(|label| is(label, gain.0))
         && written(labels).any(|label| is(label, gain.0 / 2.0) && label.score >= BESIDE_SCORE_MIN);
     has_half(gain.0) && (in_words || beside)
+}
+
+/// Whether the text of the chest leads' gain may be no other: "Chest: 10 mm/mV" looks much like it.
+fn is_plain_half(labels: &[Label], gain: MmPerMillivolt) -> bool {
+    let says_half = |label: &&Label| {
+        label.class == LabelClass::HalfGainChest || gain_of(label) == Some(gain.0 / 2.0)
+    };
+    let says_whole = |label: &&Label| gain_of(label) == Some(gain.0);
+    written(labels).filter(says_half).all(|half| {
+        let is_there = |other: &Label| half.bounds().overlap(&other.bounds()) > SAME_PLACE;
+        !labels.iter().filter(says_whole).any(is_there)
+    })
 }
 
 fn is_half_named(labels: &[Label]) -> bool {
@@ -584,6 +610,17 @@ mod tests {
             (25.0, Measured),
             &unsure(speed, other),
         );
+        // 0.1 s at the usual speed, or 0.2 s at half of it: length and beats tell.
+        let weighed = [Doubt::SpeedWeighed(speed)];
+        check_speed(&[], Some(2.5), (250.0, 25.0), (25.0, Measured), &weighed);
+        check_speed(&[], Some(6.4), usual, (25.0, Measured), &weighed);
+        check_speed(
+            &[],
+            Some(1.4),
+            twice,
+            (25.0, Assumed),
+            &[Doubt::SpeedAssumed],
+        );
     }
 
     #[test]
@@ -643,6 +680,20 @@ mod tests {
         )
         .chest_gain;
         assert_eq!(chest.map(|gain| gain.value), Some(MmPerMillivolt(10.0)));
+        // Proven pulses and a text that reads as nothing else.
+        let doubts = |labels: &[Label]| {
+            let lengths = Lengths::default();
+            let scale = PaperScale::Grid;
+            let found = calibrate(labels, &[pulse(10.0)], scale, lengths, Given::default());
+            assert_eq!(found.chest_gain.map(|g| g.value), Some(MmPerMillivolt(5.0)));
+            found.doubts
+        };
+        let half = at(910.0, LabelClass::HalfGainChest, 0.5);
+        let five = MmPerMillivolt(5.0);
+        let written = [ten, half];
+        assert!(doubts(&written).contains(&Doubt::ChestGainWritten(five)));
+        let maybe_ten = [ten, half, at(900.0, LabelClass::Gain10, 0.4)];
+        assert!(doubts(&maybe_ten).contains(&Doubt::ChestGain(five)));
         // One text cannot say both.
         let other = at(900.0, LabelClass::Gain10, 0.5);
         let same_place = at(910.0, LabelClass::HalfGainChest, 0.4);

@@ -32,6 +32,8 @@ pub struct Likeliest {
     pub margin: f32,
     /// How much of that the pulses alone make.
     pub by_pulse: f32,
+    /// Whether there are any whose width was seen.
+    pub has_pulse: bool,
 }
 
 /// Nearly all pages are printed at the usual speed: the others' share.
@@ -81,6 +83,7 @@ impl SpeedEvidence {
             other: SPEEDS[second],
             margin: all[first] - all[second],
             by_pulse: lead(SPEEDS.map(|v| self.pulse(v))),
+            has_pulse: self.pulse_width.is_some(),
         }
     }
 

@@ -76,7 +76,20 @@ pub fn length(duration: Seconds) -> Option<Finding> {
 }
 
 fn finding(doubt: &Doubt) -> Finding {
-    Finding::new(Severity::Warning, code(doubt), None, message(doubt))
+    Finding::new(severity(doubt), code(doubt), None, message(doubt))
+}
+
+/// A doubt that the page itself settles is a note.
+fn severity(doubt: &Doubt) -> Severity {
+    match doubt {
+        Doubt::ChestGainWritten(_) | Doubt::SpeedWeighed(_) => Severity::Note,
+        Doubt::SpeedAssumed | Doubt::GainAssumed | Doubt::GivenAgainstPage => Severity::Warning,
+        Doubt::UnusualSpeed(_) | Doubt::SpeedUnsure { .. } => Severity::Warning,
+        Doubt::SpeedAgainstText { .. } | Doubt::PulseAgainstText { .. } => Severity::Warning,
+        Doubt::TwoSpeeds(..) | Doubt::TwoGains(..) | Doubt::OddPulse(_) => Severity::Warning,
+        Doubt::ChestGain(_) | Doubt::ChestGainUnclear => Severity::Warning,
+        Doubt::UnusualPulse(_) | Doubt::UnusualGain(_) => Severity::Warning,
+    }
 }
 
 fn code(doubt: &Doubt) -> &'static str {
@@ -84,11 +97,12 @@ fn code(doubt: &Doubt) -> &'static str {
         Doubt::SpeedAssumed => "speed_assumed",
         Doubt::GainAssumed => "gain_assumed",
         Doubt::UnusualSpeed(_) => "unusual_speed",
+        Doubt::SpeedWeighed(_) => "speed_weighed",
         Doubt::SpeedUnsure { .. } => "speed_unsure",
         Doubt::SpeedAgainstText { .. } => "speed_against_text",
         Doubt::TwoSpeeds(..) => "two_speeds",
         Doubt::TwoGains(..) => "two_gains",
-        Doubt::ChestGain(_) => "chest_gain",
+        Doubt::ChestGain(_) | Doubt::ChestGainWritten(_) => "chest_gain",
         Doubt::ChestGainUnclear => "chest_gain_unclear",
         Doubt::PulseAgainstText { .. } => "pulse_against_text",
         Doubt::UnusualPulse(_) | Doubt::UnusualGain(_) => "unusual_gain",
@@ -108,6 +122,10 @@ fn message(doubt: &Doubt) -> String {
         }
         Doubt::UnusualSpeed(speed) => format!(
             "a text says {} mm/s, and little else on the page does: give --speed to confirm",
+            speed.0
+        ),
+        Doubt::SpeedWeighed(speed) => format!(
+            "no paper speed was read; calibration pulses, length and beats together say {} mm/s",
             speed.0
         ),
         Doubt::SpeedUnsure { speed, other } => format!(
@@ -135,6 +153,10 @@ fn message(doubt: &Doubt) -> String {
         Doubt::ChestGain(gain) => format!(
             "a text alone says that the chest leads are printed at {} mm/mV: compare them with \
              the paper",
+            gain.0
+        ),
+        Doubt::ChestGainWritten(gain) => format!(
+            "a text says that the chest leads are printed at {} mm/mV",
             gain.0
         ),
         Doubt::ChestGainUnclear => {
@@ -192,6 +214,17 @@ mod tests {
             let status = Record::status_of(std::slice::from_ref(&finding));
             assert_eq!(status, Status::Warning, "{finding:?}");
         }
+    }
+
+    #[test]
+    fn what_the_page_settles_is_a_note() {
+        let speed = crate::calibration::SPEEDS[1];
+        let gain = MmPerMillivolt(5.0);
+        for finding in findings(&[Doubt::SpeedWeighed(speed), Doubt::ChestGainWritten(gain)]) {
+            assert_eq!(finding.severity, Severity::Note, "{finding:?}");
+        }
+        let alone = &findings(&[Doubt::ChestGain(gain)])[0];
+        assert_eq!(alone.severity, Severity::Warning);
     }
 
     #[test]
