@@ -140,7 +140,7 @@ const USUAL_SPEED: MmPerSecond = MmPerSecond(25.0);
 pub const SPEEDS: [MmPerSecond; 3] = [MmPerSecond(12.5), USUAL_SPEED, MmPerSecond(50.0)];
 /// A speed is certain if it is this much likelier than the next, nats: one in 30.
 const CERTAIN_NATS: f32 = 3.4;
-/// The same where no text says it: of 69 printed pages without one, 37 had so much, all truly.
+/// The same where no text says it.
 const UNWRITTEN_NATS: f32 = 5.0;
 /// Pulses prove a speed where they alone make it this much likelier than the others.
 const PROOF_NATS: f32 = 1.5;

@@ -10,6 +10,7 @@
 //! ```
 
 mod labels;
+mod lean;
 mod reading;
 mod scale;
 mod signals;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::calibration::{Evidence, Known, PageCalibration};
 use crate::labels::Lead;
+use crate::trace::leaps::Leaps;
 use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, Seconds};
 
 /// What a reader may do with the record.
@@ -71,6 +72,9 @@ pub struct TraceRecord {
     /// Ink among the rows, around this trace, that no line explains: mm2 a millimetre of paper; `None`
     /// where it was not looked for.
     pub unread: Option<f32>,
+    /// Where the line leaps onto other ink and back; `None` where that was not counted.
+    #[serde(skip)]
+    pub leaps: Option<Leaps>,
     /// Share of the panel's time in which the line was found, 0 to 1.
     pub coverage: f32,
     /// Predicted signal to error, and what that goes by (`quality`).

@@ -13,6 +13,7 @@
 pub mod clean;
 pub mod follow;
 mod ink;
+pub mod leaps;
 pub mod merged;
 pub mod posterior;
 pub mod rows;

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::lean;
 use super::reading::boxes;
 use super::{Geometry, Options};
 use crate::calibration::{Calibration, Given, Lengths, calibrate, pulses};
@@ -14,11 +15,12 @@ use crate::crop::CROP_PX_PER_MM;
 use crate::labels::{Label, Lead};
 use crate::layout::{Layout, LayoutError, RowKind};
 use crate::page::{InPanel, PageMap, Point, RawImage};
-use crate::record::{PageCalibration, Record, Role, TraceRecord, doubts, naming};
+use crate::record::{PageCalibration, Record, Role, TraceRecord, checks, doubts, naming};
 use crate::signal::beats::rhythm;
 use crate::signal::extent::{Extent, find_extent};
 use crate::signal::{self, Sample, Scale};
 use crate::trace::follow::surety;
+use crate::trace::leaps::leaps;
 use crate::trace::merged::merged;
 use crate::trace::rows::TracedRow;
 use crate::trace::unread::unread;
@@ -46,6 +48,7 @@ impl PageRead<'_> {
         record: &mut Record,
         options: &Options,
     ) -> Result<(), LayoutError> {
+        let rate = options.sample_rate;
         let pulses = pulses(self.labels, self.image, &self.geometry.map);
         let extent = find_extent(self.rows, self.layout, &pulses).ok_or(LayoutError::NoTrace)?;
         let rhythm = rhythm(self.rows, extent);
@@ -68,8 +71,15 @@ impl PageRead<'_> {
         findings.extend(merged.map(|(a, b)| doubts::merged(a, b)));
         record.duration = (extent.right - extent.left).at(calibration.speed.value);
         record.findings.extend(doubts::length(record.duration));
-        record.traces = self.traces(extent, &calibration, options);
-        name_strips(record, self.layout, options.sample_rate);
+        record.traces = self.traces(extent, &calibration, options, 0.0);
+        let contradiction =
+            |lean| checks::contradiction(&self.traces(extent, &calibration, options, lean), rate);
+        if let Some(lean) = lean::find(contradiction) {
+            record.findings.push(doubts::leans(lean));
+            record.traces = self.traces(extent, &calibration, options, lean);
+        }
+        self.add_unread(extent, &mut record.traces);
+        name_strips(record, self.layout, rate);
         Ok(())
     }
 
@@ -78,14 +88,16 @@ impl PageRead<'_> {
         extent: Extent,
         calibration: &Calibration,
         options: &Options,
+        lean_rad: f32,
     ) -> Vec<TraceRecord> {
-        let ends = (extent.left, extent.right);
         let map = &self.geometry.map;
-        let known = boxes(self.labels, map);
-        let unread = unread(self.image, map, self.rows, ends, &known);
+        let middle = Mm((extent.left + extent.right).0 / 2.0);
+        let heights: Vec<f32> = self.rows.iter().map(|r| r.strip.zero(middle).0).collect();
+        let mean = heights.iter().sum::<f32>() / heights.len().max(1) as f32;
         let mut out = Vec::new();
-        for (index, (traced, row)) in self.rows.iter().zip(&self.layout.rows).enumerate() {
+        for ((traced, row), height) in self.rows.iter().zip(&self.layout.rows).zip(&heights) {
             let panels = panels(&row.kind);
+            let lean = Mm(lean_rad * (height - mean));
             let width = (extent.right - extent.left) * (1.0 / panels.len() as f32);
             for (k, (lead, role)) in panels.into_iter().enumerate() {
                 let left = extent.left + width * k as f32;
@@ -100,17 +112,35 @@ impl PageRead<'_> {
                 };
                 let start = (left - extent.left).at(calibration.speed.value);
                 let window = Window {
-                    left,
-                    right: left + width,
+                    left: left + lean,
+                    right: left + width + lean,
                     scale,
                 };
-                out.push(TraceRecord {
-                    unread: Some(unread.share(index, window.left, window.right)),
-                    ..trace(traced, lead, role, start, &window, map)
-                });
+                out.push(trace(traced, lead, role, start, &window, map));
             }
         }
         out
+    }
+
+    /// Tells the traces, which stand in the rows' order, what ink around them no line explains.
+    fn add_unread(&self, extent: Extent, traces: &mut [TraceRecord]) {
+        let map = &self.geometry.map;
+        let known = boxes(self.labels, map);
+        let ends = (extent.left, extent.right);
+        let unread = unread(self.image, map, self.rows, ends, &known);
+        let places = self
+            .layout
+            .rows
+            .iter()
+            .enumerate()
+            .flat_map(|(index, row)| {
+                let count = panels(&row.kind).len();
+                let width = (extent.right - extent.left) * (1.0 / count as f32);
+                (0..count).map(move |k| (index, extent.left + width * k as f32, width))
+            });
+        for (trace, (row, left, width)) in traces.iter_mut().zip(places) {
+            trace.unread = Some(unread.share(row, left, left + width));
+        }
     }
 }
 
@@ -257,6 +287,7 @@ fn trace(
         quality_db: None,
         clues: None,
         unread: None,
+        leaps: Some(leaps(&row.line.points[from.min(to)..to])),
         quality: surety(&row.line.points[from.min(to)..to]),
         samples: samples.iter().map(|s| s.map(|s| s.height)).collect(),
         deviations: Some(deviations),

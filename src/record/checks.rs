@@ -86,8 +86,7 @@ fn einthoven(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
 
 /// aVR + aVL + aVF = 0 (Goldberger, 1942).
 fn goldberger(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
-    let is_avr = |t: &&TraceRecord| matches!(t.lead, Lead::Avr | Lead::MinusAvr);
-    let avr = traces.iter().find(is_avr)?.lead;
+    let avr = traces.iter().find(|t| is_avr(t))?.lead;
     let residual = goldberger_residual(traces, avr, rate)?;
     (residual > RESIDUAL_MAX).then(|| {
         let message = format!(
@@ -97,6 +96,18 @@ fn goldberger(traces: &[TraceRecord], rate: Hertz) -> Option<Finding> {
         );
         Finding::new(Severity::Warning, "goldberger", None, message)
     })
+}
+
+/// What Einthoven's and Goldberger's sums leave over, the larger one; `None` where neither is known.
+pub fn contradiction(traces: &[TraceRecord], rate: Hertz) -> Option<f32> {
+    let avr = traces.iter().find(|t| is_avr(t)).map(|t| t.lead);
+    let goldberger = avr.and_then(|avr| goldberger_residual(traces, avr, rate));
+    let residuals = [residual_of_limbs(traces, rate), goldberger];
+    residuals.into_iter().flatten().max_by(f32::total_cmp)
+}
+
+fn is_avr(trace: &TraceRecord) -> bool {
+    matches!(trace.lead, Lead::Avr | Lead::MinusAvr)
 }
 
 /// What I - II + III leaves over, as a share of the leads.
@@ -284,6 +295,7 @@ mod tests {
             quality_db: None,
             clues: None,
             unread: None,
+            leaps: None,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }

@@ -47,6 +47,16 @@ pub fn merged(a: Lead, b: Lead) -> Finding {
     Finding::new(Severity::Warning, "merged", Some(b), message)
 }
 
+/// The finding for rows that lean against the grid.
+pub fn leans(lean_rad: f32) -> Finding {
+    let message = format!(
+        "the rows lean by {:.1} degrees against the grid: at that slant I, II and III, and aVR, aVL \
+         and aVF, agree; their times are told along it",
+        lean_rad.to_degrees()
+    );
+    Finding::new(Severity::Note, "leans", None, message)
+}
+
 /// The finding for rows that do not end together.
 pub fn ends(evidence: EndsEvidence) -> Option<Finding> {
     let message = "no two rows begin or end together: the times of all leads may be off by the \

@@ -53,7 +53,7 @@ pub fn name_strips(traces: &mut [TraceRecord], rate: Hertz) -> Vec<Finding> {
 
 /// Calls aVR by its sign, on layouts that print either: aVR + aVL + aVF = 0 (Goldberger, 1942) holds
 /// whatever the electrodes, so where one sign breaks it and the other keeps it, the label was
-/// misread. On 14 of 600 printed pages it was, and the sum was right on each.
+/// misread.
 pub fn sign_avr(traces: &mut [TraceRecord], rate: Hertz) -> Option<Finding> {
     let k = traces
         .iter()
@@ -231,6 +231,7 @@ mod tests {
             quality_db: None,
             clues: None,
             unread: None,
+            leaps: None,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }

@@ -22,6 +22,11 @@ const OK_DB: f32 = 14.0;
 const LAW: (f32, f32) = (0.02, 1.5);
 /// Samples at either end of a panel: its edge, 24 ms at 500 Hz.
 const EDGE_S: f32 = 0.024;
+/// Samples a second in which a beat is still known again, shortest and longest beat, and what a trace
+/// and its later self must have in common.
+const REPEAT_HZ: f32 = 125.0;
+const BEAT_S: (f32, f32) = (0.3, 2.0);
+const COMMON_S: f32 = 0.6;
 /// Predictions end here.
 const DB: (f32, f32) = (-3.0, 35.0);
 
@@ -29,10 +34,10 @@ const DB: (f32, f32) = (-3.0, 35.0);
 /// the leads; `no_` tells that one is not known.
 #[rustfmt::skip]
 pub const CLUES: [&str; weights::CLUE_COUNT] = [
-    "broken", "chest", "columns", "edge", "einthoven", "ends", "fast", "gain", "goldberger",
-    "height", "high", "lost", "merged", "missing", "named", "no_einthoven", "no_goldberger",
-    "no_grid", "no_own_law", "not_shown", "off", "own_law", "page_spread", "px", "shown",
-    "slope", "slow", "speed", "spread", "strip", "surety", "twelve_rows", "typical", "unread",
+    "away", "broken", "chest", "columns", "edge", "einthoven", "ends", "fast", "gain", "goldberger",
+    "height", "high", "leaps", "length", "lost", "merged", "missing", "named", "no_einthoven", "no_goldberger",
+    "no_grid", "no_own_law", "not_shown", "off", "own_law", "page_spread", "px", "repeat", "shown",
+    "slope", "slow", "speed", "spread", "strip", "surety", "torn", "twelve_rows", "typical", "unread",
     "volt",
 ];
 
@@ -172,7 +177,9 @@ impl PageClues {
         let wave = Wave::of(trace, self.speed, rate);
         let own = self.own_law(trace.lead);
         let chest = trace.lead.is_chest() && self.says(&["chest_gain", "chest_gain_unclear"]) > 0.0;
+        let [leaps, away, torn] = rates(trace, rate);
         Clues([
+            away,
             self.says(&["einthoven", "goldberger"]),
             yes(chest),
             self.columns as f32,
@@ -184,11 +191,14 @@ impl PageClues {
                 "gain_assumed",
                 "odd_pulse",
                 "two_gains",
+                "unusual_gain",
                 "pulse_against_text",
             ]),
             law(self.goldberger),
             decibel(wave.height_mm.max(1e-3)),
             decibel(wave.high_mm + 0.02),
+            leaps,
+            self.says(&["odd_length"]),
             self.says(&["gaps", "lost", "unsure"]),
             self.says(&["merged"]),
             wave.missing.min(0.3).sqrt(),
@@ -202,6 +212,7 @@ impl PageClues {
             law(own),
             decibel(self.spread_mm + 0.02),
             math::ln(self.px) / std::f32::consts::LN_2,
+            repeat(trace, rate),
             law(self.shown),
             decibel(wave.slope + 0.1),
             yes(self.speed < 20.0),
@@ -214,12 +225,43 @@ impl PageClues {
             decibel(wave.spread_mm + 0.02),
             yes(trace.role == Role::Rhythm),
             trace.quality,
+            torn,
             yes(self.rows > 6),
             decibel(wave.typical_mm + 0.02),
             math::log10(trace.unread.unwrap_or(0.0) + 0.01),
             decibel(wave.height_mm / trace.gain.0 + 0.01),
         ])
     }
+}
+
+/// How well a trace repeats itself: its best correlation with itself a beat later, 0 where nothing
+/// does. Beats of which some are cut do not.
+fn repeat(trace: &TraceRecord, rate: Hertz) -> f32 {
+    let every = (rate.0 / REPEAT_HZ).max(1.0) as usize;
+    let zero = median(trace).unwrap_or(0.0);
+    let levels: Vec<f32> = trace
+        .samples
+        .iter()
+        .step_by(every)
+        .map(|sample| sample.map_or(0.0, |mv| mv.0 - zero))
+        .collect();
+    let hertz = rate.0 / every as f32;
+    let lag = |seconds: f32| (seconds * hertz) as usize;
+    let last = lag(BEAT_S.1).min(levels.len().saturating_sub(lag(COMMON_S)));
+    let correlation = |lag: usize| {
+        let (early, late) = (&levels[..levels.len() - lag], &levels[lag..]);
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let power = product(early, early) * product(late, late);
+        product(early, late) / power.sqrt().max(f32::MIN_POSITIVE)
+    };
+    (lag(BEAT_S.0)..last).map(correlation).fold(0.0, f32::max)
+}
+
+/// Leaps of a trace's line, pieces between two leaps, torn strokes: roots of how many a second.
+fn rates(trace: &TraceRecord, rate: Hertz) -> [f32; 3] {
+    let seconds = trace.samples.len().max(1) as f32 / rate.0;
+    let found = trace.leaps.unwrap_or_default();
+    [found.leaps, found.away, found.torn].map(|count| (count as f32 / seconds).min(4.0).sqrt())
 }
 
 fn yes(is: bool) -> f32 {
@@ -311,6 +353,7 @@ mod tests {
             line_px: Vec::new(),
             quality: 0.95,
             unread: Some(0.0),
+            leaps: None,
             coverage: 1.0,
             quality_db: None,
             clues: None,

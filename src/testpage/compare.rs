@@ -193,6 +193,7 @@ mod tests {
                 quality_db: None,
                 clues: None,
                 unread: None,
+                leaps: None,
                 coverage: 1.0,
                 gain: MmPerMillivolt(10.0),
             });

@@ -351,6 +351,7 @@ impl WireTrace {
             quality: self.quality,
             coverage: self.coverage,
             unread: None,
+            leaps: None,
             quality_db: self.quality_db,
             clues: None,
             gain: MmPerMillivolt(self.gain_mm_mv),
