@@ -4,8 +4,10 @@
 //! rate from the panel's start, `None` where the line was not found. Between columns a natural
 //! cubic spline, over each unbroken run of columns on its own; gaps of up to `BRIDGE` are joined.
 
+pub mod bars;
 pub mod beats;
 pub mod extent;
+mod pulsed;
 
 use std::ops::Range;
 

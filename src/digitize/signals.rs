@@ -14,8 +14,9 @@ use crate::calibration::{Calibration, Given, Lengths, calibrate, pulses};
 use crate::crop::CROP_PX_PER_MM;
 use crate::labels::{Label, Lead};
 use crate::layout::{Layout, LayoutError, RowKind};
-use crate::page::{InPanel, PageMap, Point, RawImage};
+use crate::page::{InPanel, InPaper, PageMap, Point, RawImage};
 use crate::record::{PageCalibration, Record, Role, TraceRecord, checks, doubts, naming};
+use crate::signal::bars;
 use crate::signal::beats::rhythm;
 use crate::signal::extent::{Extent, find_extent};
 use crate::signal::{self, Sample, Scale};
@@ -29,6 +30,13 @@ use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, Seconds};
 /// A panel's crop reaches this far beyond its ends: the net sees its row as a whole, and where a
 /// panel ends is known no better.
 const AROUND: Mm = Mm(1.5);
+
+/// Paper is compared this far to either side of a row's end, and ends where its brightness changes by
+/// this share.
+const BESIDE_END_MM: [f32; 3] = [1.0, 1.8, 2.6];
+const PAPER_END: f32 = 0.25;
+/// Bars between the panels move the recording where it is further off than this.
+const SEAM_OFF_MM: f32 = 0.6;
 
 /// All that was read of a page, before it is turned into signals.
 pub struct PageRead<'a> {
@@ -50,7 +58,13 @@ impl PageRead<'_> {
     ) -> Result<(), LayoutError> {
         let rate = options.sample_rate;
         let pulses = pulses(self.labels, self.image, &self.geometry.map);
-        let extent = find_extent(self.rows, self.layout, &pulses).ok_or(LayoutError::NoTrace)?;
+        let is_cut = |at| is_paper_end(self.image, &self.geometry.map, at);
+        let extent = find_extent(self.rows, self.layout, &pulses, &is_cut);
+        let extent = extent.ok_or(LayoutError::NoTrace)?;
+        let extent = match self.bars(extent) {
+            Some(by) if by.0.abs() > SEAM_OFF_MM => extent.moved(by),
+            _ => extent,
+        };
         let rhythm = rhythm(self.rows, extent);
         let lengths = Lengths {
             recording: Some(extent.right - extent.left),
@@ -81,6 +95,19 @@ impl PageRead<'_> {
         self.add_unread(extent, &mut record.traces);
         name_strips(record, self.layout, rate);
         Ok(())
+    }
+
+    /// How far the panels lie from where `extent` says, by the bars between them.
+    fn bars(&self, extent: Extent) -> Option<Mm> {
+        let columns = self.layout.column_count;
+        let has_panels =
+            |kind: &RowKind| matches!(kind, RowKind::Panels(leads) if leads.len() == columns);
+        let rows = self.rows.iter().zip(&self.layout.rows);
+        let rows: Vec<&TracedRow> = rows
+            .filter(|(_, row)| has_panels(&row.kind))
+            .map(|(traced, _)| traced)
+            .collect();
+        bars::shift(self.image, &self.geometry.map, &rows, extent, columns)
     }
 
     fn traces(
@@ -141,6 +168,26 @@ impl PageRead<'_> {
         for (trace, (row, left, width)) in traces.iter_mut().zip(places) {
             trace.unread = Some(unread.share(row, left, left + width));
         }
+    }
+}
+
+/// Whether the picture ends beside a place on a row, or the paper does: there, it is darker or
+/// brighter on one side than on the other.
+fn is_paper_end(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> bool {
+    let level = |side: f32| {
+        let across = BESIDE_END_MM.into_iter().flat_map(|off| {
+            (-6..=6).map(move |below| Point::new(at.x + side * off, at.y + below as f32))
+        });
+        let mut seen: Vec<f32> = across
+            .filter_map(|place| image.brightest(map.to_page(place)))
+            .collect();
+        let place = seen.len() * 3 / 4;
+        let is_inside = 2 * seen.len() > 13 * BESIDE_END_MM.len();
+        is_inside.then(|| *seen.select_nth_unstable_by(place, f32::total_cmp).1)
+    };
+    match (level(-1.0), level(1.0)) {
+        (Some(left), Some(right)) => (left - right).abs() > PAPER_END * left.max(right),
+        _ => true,
     }
 }
 

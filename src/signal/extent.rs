@@ -5,6 +5,7 @@
 //! rows begin together and end together. On pages of several columns the labels tell the width:
 //! where the ends' own distance is another, both ends of every row have a vote on one place.
 
+use super::pulsed::pulse_end;
 use crate::calibration::Pulse;
 use crate::grid::off_line;
 use crate::layout::Layout;
@@ -39,6 +40,19 @@ impl Extent {
             left: self.left + Mm(off * a / (a + b)),
             right: self.right - Mm(off * b / (a + b)),
             ..self
+        }
+    }
+}
+
+impl Extent {
+    /// The same, so much further right, as bars between the panels tell.
+    pub fn moved(self, by: Mm) -> Self {
+        let error = Mm(BAR_ERROR_MM);
+        Self {
+            left: self.left + by,
+            right: self.right + by,
+            evidence: EndsEvidence::Agreed,
+            errors: [error, error],
         }
     }
 }
@@ -78,6 +92,8 @@ const WIDTH_ERROR_MIN_MM: f32 = 0.2;
 const END_ERROR_MM: f32 = 0.12;
 const ON_LINE_ERROR_MM: f32 = 0.25;
 const PULSE_ERROR_MM: f32 = 0.8;
+/// The same where bars tell.
+const BAR_ERROR_MM: f32 = 0.3;
 /// An end beside a pulse is only as sure as the pulse's box; an end alone counts 1.
 const BESIDE_PULSE_WEIGHT: f32 = 0.3;
 /// What the labels count, and how far a trace may begin from its usual place before them.
@@ -87,6 +103,8 @@ const LABEL_SPREAD_MM: f32 = 4.0;
 const ON_LINE_WEIGHT: f32 = 0.25;
 const ON_LINE_MM: f32 = 0.3;
 const END_MM: f32 = 3.0;
+/// What an end counts that is the paper's.
+const CUT_WEIGHT: f32 = 0.1;
 /// Recordings last whole multiples of this, where they are off by so many times the ends' errors at
 /// most, and by no more than this.
 pub const WHOLE_S: f32 = 0.5;
@@ -100,11 +118,21 @@ struct RowEnds {
     weights: [f32; 2],
 }
 
-/// The recording's ends; `None` where no row has a line.
-pub fn find_extent(rows: &[TracedRow], layout: &Layout, pulses: &[Pulse]) -> Option<Extent> {
+/// The recording's ends; `None` where no row has a line. `is_cut` tells whether the paper ends at a
+/// place to its left or right: an end there is the paper's.
+pub fn find_extent(
+    rows: &[TracedRow],
+    layout: &Layout,
+    pulses: &[Pulse],
+    is_cut: &dyn Fn(Point<InPaper>) -> bool,
+) -> Option<Extent> {
+    let begun = pulse_end(rows).map_or(f32::NEG_INFINITY, |end| end.0);
     let ends: Vec<RowEnds> = rows
         .iter()
-        .filter_map(|row| row_ends(row, limits(row, layout, pulses)))
+        .filter_map(|row| {
+            let (left, right) = limits(row, layout, pulses);
+            row_ends(row, (left.max(begun), right), is_cut)
+        })
         .collect();
     if ends.is_empty() {
         return None;
@@ -242,7 +270,11 @@ fn limits(row: &TracedRow, layout: &Layout, pulses: &[Pulse]) -> (f32, f32) {
     (left, right)
 }
 
-fn row_ends(row: &TracedRow, limits: (f32, f32)) -> Option<RowEnds> {
+fn row_ends(
+    row: &TracedRow,
+    limits: (f32, f32),
+    is_cut: &dyn Fn(Point<InPaper>) -> bool,
+) -> Option<RowEnds> {
     let mut pieces: Vec<(f32, f32)> = Vec::new();
     let mut places: Vec<Point<InPaper>> = Vec::new();
     for (column, point) in row.line.points.iter().enumerate() {
@@ -269,6 +301,11 @@ fn row_ends(row: &TracedRow, limits: (f32, f32)) -> Option<RowEnds> {
         let on_line = near.clone().all(|at| off_line(at.y).0 < ON_LINE_MM);
         (if on_line { ON_LINE_WEIGHT } else { 1.0 })
             * (if pulse { BESIDE_PULSE_WEIGHT } else { 1.0 })
+            * (if is_cut(Point::new(end, row.strip.zero(Mm(end)).0)) {
+                CUT_WEIGHT
+            } else {
+                1.0
+            })
     };
     Some(RowEnds {
         left,
@@ -330,7 +367,7 @@ mod tests {
     }
 
     fn check(rows: &[TracedRow], width: Option<f32>, pulses: &[Pulse], expected: (f32, f32)) {
-        let found = find_extent(rows, &layout(width), pulses).unwrap();
+        let found = find_extent(rows, &layout(width), pulses, &|_| false).unwrap();
         let off = (found.left.0 - expected.0)
             .abs()
             .max((found.right.0 - expected.1).abs());
@@ -387,10 +424,10 @@ mod tests {
     #[test]
     fn ends_that_agree_with_no_other_are_told() {
         let rows = [row(30.0, &[(20.0, 270.0)]), row(55.0, &[(23.0, 266.0)])];
-        let alone = find_extent(&rows, &layout(None), &[]).unwrap();
+        let alone = find_extent(&rows, &layout(None), &[], &|_| false).unwrap();
         assert_eq!(alone.evidence, EndsEvidence::Alone);
         let rows = [row(30.0, &[(20.0, 270.0)]), row(55.0, &[(20.5, 269.2)])];
-        let agreed = find_extent(&rows, &layout(None), &[]).unwrap();
+        let agreed = find_extent(&rows, &layout(None), &[], &|_| false).unwrap();
         assert_eq!(agreed.evidence, EndsEvidence::Agreed);
     }
 

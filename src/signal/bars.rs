@@ -1,0 +1,171 @@
+//! Bars printed between the panels of a row.
+//!
+//! In: the picture, the page map, the rows, where the recording is thought to lie. Out: how far it
+//! lies from there, by the bars. Many machines draw an upright bar, or a line of dots, where one lead
+//! ends and the next begins; it is the surest mark of the place. A beat is as upright, but stands
+//! to one side of its row, and not at all places at once. Units: millimetres.
+
+use super::extent::Extent;
+use crate::page::{PageMap, Point, RawImage};
+use crate::trace::rows::TracedRow;
+use crate::units::Mm;
+
+/// Bars are looked for so far from their places, in steps.
+const REACH_MM: f32 = 8.0;
+const STEP_MM: f32 = 0.125;
+/// A bar stands out above and below its row's zero line between these distances.
+const HEIGHTS_MM: (f32, f32) = (1.5, 5.0);
+const HEIGHT_STEP_MM: f32 = 0.25;
+/// Ink is this much darker than the paper beside it, of the darkest there is.
+const INK_SHARE: f32 = 0.3;
+/// Least contrast of ink.
+const INK_MIN: f32 = 0.15;
+/// A bar has ink in this share of its heights, above and below; paper beside it has not.
+const BAR_SHARE: f32 = 0.3;
+const BESIDE_STEPS: usize = 7;
+/// A place counts if its bar is within this.
+const AT_STEPS: usize = 4;
+/// So many places must have theirs, and any other shift at most this share of them.
+const PLACES_MIN: f32 = 0.5;
+const OTHER_MAX: f32 = 0.6;
+
+/// How much further right the panels lie than `extent` says; `None` where no bars tell.
+pub fn shift(
+    image: &RawImage,
+    map: &PageMap,
+    rows: &[&TracedRow],
+    extent: Extent,
+    columns: usize,
+) -> Option<Mm> {
+    let width = (extent.right - extent.left).0 / columns.max(1) as f32;
+    let seams = (1..columns).map(|k| extent.left.0 + width * k as f32);
+    let places: Vec<Vec<bool>> = seams
+        .flat_map(|x| rows.iter().map(move |row| (x, *row)))
+        .map(|(x, row)| bars(image, map, row, x))
+        .collect();
+    let steps = places.first()?.len();
+    let count = |at: usize| {
+        let near = at.saturating_sub(AT_STEPS)..(at + AT_STEPS + 1).min(steps);
+        let has_bar = |place: &&Vec<bool>| place[near.clone()].contains(&true);
+        places.iter().filter(has_bar).count()
+    };
+    let counts: Vec<usize> = (0..steps).map(count).collect();
+    let most = *counts.iter().max()?;
+    let best: Vec<usize> = (0..steps).filter(|at| counts[*at] == most).collect();
+    let (first, last) = (best[0], best[best.len() - 1]);
+    let other = (0..steps)
+        .filter(|at| at + 3 * AT_STEPS < first || *at > last + 3 * AT_STEPS)
+        .map(|at| counts[at])
+        .max();
+    let is_enough = most as f32 >= PLACES_MIN * places.len() as f32 && most >= 3;
+    let is_alone = last - first <= 2 * AT_STEPS
+        && other.is_none_or(|other| other as f32 <= OTHER_MAX * most as f32);
+    let middle = (first + last) as f32 / 2.0;
+    (is_enough && is_alone).then_some(Mm(middle * STEP_MM - REACH_MM))
+}
+
+/// Whether a bar stands on the row at each step around `x`.
+fn bars(image: &RawImage, map: &PageMap, row: &TracedRow, x: f32) -> Vec<bool> {
+    let steps = (2.0 * REACH_MM / STEP_MM) as usize + 1;
+    let heights = ((HEIGHTS_MM.1 - HEIGHTS_MM.0) / HEIGHT_STEP_MM) as usize + 1;
+    let value = |step: usize, side: f32, k: usize| {
+        let at = x - REACH_MM + step as f32 * STEP_MM;
+        let off = HEIGHTS_MM.0 + k as f32 * HEIGHT_STEP_MM;
+        let below = row.strip.zero(Mm(at)).0 + side * off;
+        image.brightest(map.to_page(Point::new(at, below)))
+    };
+    let side = |side: f32| -> Vec<Vec<f32>> {
+        let column = |step| (0..heights).filter_map(|k| value(step, side, k)).collect();
+        (0..steps).map(column).collect()
+    };
+    let (above, below) = (side(-1.0), side(1.0));
+    let mut all: Vec<f32> = above.iter().chain(&below).flatten().copied().collect();
+    if all.is_empty() {
+        return vec![false; steps];
+    }
+    all.sort_by(f32::total_cmp);
+    let (darkest, paper) = (all[all.len() / 200], all[all.len() * 4 / 5]);
+    if paper - darkest < INK_MIN * paper {
+        return vec![false; steps];
+    }
+    let ink = paper - INK_SHARE * (paper - darkest);
+    let share = |column: &Vec<f32>| {
+        column.iter().filter(|value| **value < ink).count() as f32 / heights as f32
+    };
+    let shares = |side: &[Vec<f32>]| side.iter().map(share).collect::<Vec<f32>>();
+    let (above, below) = (shares(&above), shares(&below));
+    let is_bar = |side: &[f32], at: usize| {
+        let beside = |at: Option<usize>| at.and_then(|at| side.get(at)).copied().unwrap_or(0.0);
+        let paper = beside(at.checked_sub(BESIDE_STEPS)).max(beside(Some(at + BESIDE_STEPS)));
+        side[at] >= BAR_SHARE && paper < BAR_SHARE / 2.0
+    };
+    (0..steps)
+        .map(|at| is_bar(&above, at) && is_bar(&below, at))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crop::Strip;
+    use crate::page::Homography;
+    use crate::signal::extent::EndsEvidence;
+    use crate::trace::Line;
+
+    /// Three rows of four panels from x = 20 mm on, 40 mm each, with what `ink` draws at (x, below
+    /// the row) of each; thought to lie 5 mm further left.
+    fn found(ink: impl Fn(usize, f32, f32) -> bool) -> Option<f32> {
+        let (width, height) = (1600, 800);
+        let zeros = [25.0, 50.0, 75.0];
+        let is_ink = |k: usize| {
+            let (x, y) = ((k % width) as f32 / 8.0, (k / width) as f32 / 8.0);
+            let mut rows = zeros.iter().enumerate();
+            rows.any(|(n, zero)| (y - zero).abs() < 0.2 || ink(n, x, y - zero))
+        };
+        let rgb = (0..width * height).flat_map(|k| if is_ink(k) { [40; 3] } else { [245; 3] });
+        let image = RawImage::new(width, height, rgb.collect()).unwrap();
+        let map = Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
+        let rows = zeros.map(|zero| TracedRow {
+            strip: Strip::new(
+                Mm(0.0),
+                [Point::new(0.0, zero), Point::new(99.0, zero)],
+                1600,
+                320,
+            ),
+            line: Line { points: vec![] },
+        });
+        let extent = Extent {
+            left: Mm(15.0),
+            right: Mm(175.0),
+            evidence: EndsEvidence::Agreed,
+            errors: [Mm(0.1); 2],
+        };
+        let rows: Vec<&TracedRow> = rows.iter().collect();
+        shift(&image, &PageMap::new(map, None), &rows, extent, 4).map(|shift| shift.0)
+    }
+
+    fn is_seam(x: f32) -> bool {
+        [60.0, 100.0, 140.0]
+            .iter()
+            .any(|seam| (x - seam).abs() < 0.2)
+    }
+
+    #[test]
+    fn bars_tell_where_panels_meet() {
+        let bars = found(|_, x, below| is_seam(x) && below.abs() < 6.0);
+        assert!((bars.unwrap() - 5.0).abs() < 0.3, "{bars:?}");
+        let dots = found(|_, x, below| is_seam(x) && (2.0 * below).fract().abs() < 0.5);
+        assert!((dots.unwrap() - 5.0).abs() < 0.3, "{dots:?}");
+    }
+
+    #[test]
+    fn beats_are_no_bars() {
+        // Upright, at one time in all rows, but on one side.
+        let beat = |_, x: f32, below: f32| is_seam(x) && (-8.0..0.0).contains(&below);
+        assert_eq!(found(beat), None);
+        // To both sides, in one row only.
+        let alone = |row, x: f32, below: f32| row == 1 && is_seam(x) && below.abs() < 6.0;
+        assert_eq!(found(alone), None);
+        assert_eq!(found(|_, _, _| false), None);
+    }
+}
