@@ -116,6 +116,7 @@ pub mod tests {
             quality_db: None,
             clues: None,
             unread: None,
+            leaps: None,
             coverage: 1.0,
             gain: MmPerMillivolt(10.0),
         }

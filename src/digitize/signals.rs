@@ -33,7 +33,7 @@ const AROUND: Mm = Mm(1.5);
 
 /// Paper is compared this far to either side of a row's end, and ends where its brightness changes by
 /// this share.
-const BESIDE_END_MM: [f32; 3] = [1.0, 1.8, 2.6];
+const BESIDE_END_MM: [f32; 3] = [1.5, 2.5, 3.5];
 const PAPER_END: f32 = 0.25;
 /// Bars between the panels move the recording where it is further off than this.
 const SEAM_OFF_MM: f32 = 0.6;

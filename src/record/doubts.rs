@@ -72,8 +72,7 @@ pub fn ends(evidence: EndsEvidence) -> Option<Finding> {
     }
 }
 
-/// The finding for a recording that is as long as no machine prints it: of 40 printed pages, 38 were
-/// misread, most of them in every lead.
+/// The finding for a recording that is as long as no machine prints it: most such pages are misread.
 pub fn length(duration: Seconds) -> Option<Finding> {
     let whole = (duration.0 / WHOLE_S).round() * WHOLE_S;
     let message = format!(

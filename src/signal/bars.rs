@@ -58,7 +58,7 @@ pub fn shift(
         .map(|at| counts[at])
         .max();
     let is_enough = most as f32 >= PLACES_MIN * places.len() as f32 && most >= 3;
-    let is_alone = last - first <= 2 * AT_STEPS
+    let is_alone = last - first <= 4 * AT_STEPS
         && other.is_none_or(|other| other as f32 <= OTHER_MAX * most as f32);
     let middle = (first + last) as f32 / 2.0;
     (is_enough && is_alone).then_some(Mm(middle * STEP_MM - REACH_MM))

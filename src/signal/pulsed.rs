@@ -76,12 +76,16 @@ fn places(row: &TracedRow) -> Vec<[f32; 2]> {
 fn falls(line: &[[f32; 2]]) -> Vec<Fall> {
     let mut out: Vec<Fall> = Vec::new();
     for (k, at) in line.iter().enumerate() {
-        let behind = line[k + 1..]
-            .iter()
-            .take_while(|to| to[0] - at[0] <= STROKE_MM);
-        let deepest = behind.enumerate().max_by(|a, b| a.1[1].total_cmp(&b.1[1]));
-        let Some((n, to)) = deepest else { continue };
-        let height = to[1] - at[1];
+        let behind = || {
+            let near = |to: &&[f32; 2]| to[0] - at[0] <= STROKE_MM;
+            line[k + 1..].iter().take_while(near)
+        };
+        let deepest = behind().map(|to| to[1]).fold(at[1], f32::max);
+        let foot = behind().position(|to| to[1] > deepest - LEVEL_OFF_MM / 2.0);
+        let (height, Some(n)) = (deepest - at[1], foot) else {
+            continue;
+        };
+        let to = line[k + 1 + n];
         if height < FALL_MIN_MM || !is_level(line, k, true) || !is_level(line, k + 1 + n, false) {
             continue;
         }

@@ -49,6 +49,7 @@ fn trace(lead: Lead, role: Role, start_s: f32, seconds: f32, scale: f32) -> Trac
         quality_db: None,
         clues: None,
         unread: None,
+        leaps: None,
         coverage: 0.98,
         gain: MmPerMillivolt(10.0),
     }
