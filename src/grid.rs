@@ -357,7 +357,7 @@ mod tests {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (seed >> 24) as i32 * 2 * size / 255 - size
         };
-        let is_edge = |v: usize| v % 8 == 0 || v % 8 == 7;
+        let is_edge = |v: usize| matches!(v % 8, 0 | 7);
         let mut rgb = Vec::with_capacity(3 * width * height);
         for y in 0..height {
             for x in 0..width {

@@ -174,7 +174,8 @@ pub const LEVEL_MAX: f32 = {LEVEL_MAX};
 /// Mean and standard deviation of each clue.
 #[rustfmt::skip]
 pub const SCALES: [(f32, f32); CLUE_COUNT] = [{scales}];
-/// Each hidden unit's weights, its bias, and what it counts.
+/// Each hidden unit's weights, its bias, and what it counts. A weight may look like a constant.
+#[allow(clippy::approx_constant)]
 #[rustfmt::skip]
 pub const HIDDEN: [([f32; CLUE_COUNT], f32, f32); {HIDDEN}] = [{hidden}];
 pub const BIAS: f32 = {weights.bias:.3f};

@@ -147,18 +147,8 @@ fn message(doubt: &Doubt) -> String {
              --speed to confirm",
             text.0, speed.0
         ),
-        Doubt::TwoSpeeds(a, b) => {
-            format!(
-                "the page says {} mm/s and {} mm/s; the first is used",
-                a.0, b.0
-            )
-        }
-        Doubt::TwoGains(a, b) => {
-            format!(
-                "the page says {} mm/mV and {} mm/mV; the first is used",
-                a.0, b.0
-            )
-        }
+        Doubt::TwoSpeeds(a, b) => two(a.0, b.0, "mm/s"),
+        Doubt::TwoGains(a, b) => two(a.0, b.0, "mm/mV"),
         Doubt::ChestGain(gain) => format!(
             "a text alone says that the chest leads are printed at {} mm/mV: compare them with \
              the paper",
@@ -193,6 +183,10 @@ fn message(doubt: &Doubt) -> String {
         ),
         Doubt::GivenAgainstPage => "the speed or gain that was given is not the page's".to_owned(),
     }
+}
+
+fn two(first: f32, second: f32, unit: &str) -> String {
+    format!("the page says {first} {unit} and {second} {unit}; the first is used")
 }
 
 #[cfg(test)]

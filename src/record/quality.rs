@@ -410,12 +410,18 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_no_better_than_leads_that_have_the_power() {
+    fn a_page_is_as_good_as_the_leads_that_have_the_power() {
         let mut page = page(0.005);
         for sample in page.traces[0].samples.iter_mut().flatten() {
             sample.0 *= 20.0;
         }
-        page.traces[0].deviations = Some(vec![Millivolt(20.0); 1250]);
-        assert!(predicted(page).0 < predicted(self::page(0.005)).0 - 0.5);
+        let mut whole = |decibels: [f32; 3]| {
+            for (trace, db) in page.traces.iter_mut().zip(decibels) {
+                trace.quality_db = Some(db);
+            }
+            page_decibels(&page).unwrap()
+        };
+        let (weak, strong) = (whole([25.0, 25.0, 5.0]), whole([5.0, 25.0, 25.0]));
+        assert!(strong < weak - 5.0, "{strong} and {weak} dB");
     }
 }
