@@ -8,11 +8,11 @@
 //!   picture --ruling: darkness of coloured or pale lines--> raster
 //!           --windows: combs in local spectra, followed across the page--> anchors
 //!           --lattice: homography and mesh; the lines' offsets in 8 mm cells, twice
-//!           --ink: lines that no colour has are the compression's
+//!           --printed: lines that no colour has are the compression's
 //! ```
 
-mod ink;
 mod lattice;
+mod printed;
 mod ruling;
 mod spectrum;
 mod windows;
@@ -117,7 +117,7 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
     }
     let flat = fit.homography.unwrap_or(flat);
     let map = PageMap::new(ruling.to_image(&flat), mesh_of(&fit));
-    let share = ink::printed_share(image, &map, windows.period.0);
+    let share = printed::share(image, &map, windows.period.0);
     if share < PRINTED_MIN {
         let (percent, needed) = (100.0 * share, 100.0 * PRINTED_MIN);
         return Err(GridError::NotPrinted { percent, needed });

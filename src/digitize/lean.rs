@@ -16,9 +16,10 @@ const CONTRADICTED: f32 = 0.35;
 const SETTLED: f32 = 0.4;
 const SHARE_MAX: f32 = 0.6;
 
-/// The lean at which `contradiction` (what the laws leave over, as a share of the leads) is least.
-pub fn find(contradiction: impl Fn(f32) -> Option<f32>) -> Option<f32> {
-    let level = contradiction(0.0).filter(|left| *left > CONTRADICTED)?;
+/// The lean at which `contradiction` (what the laws leave over, as a share of the leads) is least;
+/// `level` is what they leave over as it is.
+pub fn find(level: Option<f32>, contradiction: impl Fn(f32) -> Option<f32>) -> Option<f32> {
+    let level = level.filter(|left| *left > CONTRADICTED)?;
     let steps = (LEAN_MAX / STEP).round() as isize;
     let tried = (-steps..=steps).filter_map(|k| Some((k, contradiction(k as f32 * STEP)?)));
     let (k, left) = tried.min_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -30,22 +31,26 @@ pub fn find(contradiction: impl Fn(f32) -> Option<f32>) -> Option<f32> {
 mod tests {
     use super::*;
 
+    fn found(left: impl Fn(f32) -> Option<f32>) -> Option<f32> {
+        find(left(0.0), left)
+    }
+
     #[test]
     fn a_lean_that_settles_the_contradiction_is_found() {
         let left = |lean: f32| Some(0.1 + 60.0 * (lean - 0.009).abs());
-        let found = find(left).expect("0.64 is left at none");
-        assert!((found - 0.009).abs() < 1e-4, "{found}");
+        let lean = found(left).expect("0.64 is left at none");
+        assert!((lean - 0.009).abs() < 1e-4, "{lean}");
     }
 
     #[test]
     fn leads_that_contradict_themselves_for_another_reason_do_not_lean() {
-        assert_eq!(find(|lean| Some(0.7 + 5.0 * lean)), None);
-        assert_eq!(find(|lean| Some(0.55 - 10.0 * lean)), None);
-        assert_eq!(find(|_| None), None);
+        assert_eq!(found(|lean| Some(0.7 + 5.0 * lean)), None);
+        assert_eq!(found(|lean| Some(0.55 - 10.0 * lean)), None);
+        assert_eq!(found(|_| None), None);
     }
 
     #[test]
     fn leads_that_agree_are_left_alone() {
-        assert_eq!(find(|lean| Some(0.3 - 10.0 * lean)), None);
+        assert_eq!(found(|lean| Some(0.3 - 10.0 * lean)), None);
     }
 }

@@ -5,7 +5,7 @@
 //! The order matters: the recording's raw length and its beats help to tell the speed, and the speed
 //! tells which whole length the recording has.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::lean;
 use super::reading::boxes;
@@ -24,7 +24,7 @@ use crate::trace::follow::surety;
 use crate::trace::leaps::leaps;
 use crate::trace::merged::merged;
 use crate::trace::rows::TracedRow;
-use crate::trace::unread::unread;
+use crate::trace::unread::{Unread, unread};
 use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, Seconds};
 
 /// A panel's crop reaches this far beyond its ends: the net sees its row as a whole, and where a
@@ -34,6 +34,7 @@ const AROUND: Mm = Mm(1.5);
 /// Paper is compared this far to either side of a row's end, and ends where its brightness changes by
 /// this share.
 const BESIDE_END_MM: [f32; 3] = [1.5, 2.5, 3.5];
+const AROUND_END_MM: RangeInclusive<i32> = -6..=6;
 const PAPER_END: f32 = 0.25;
 /// Bars between the panels move the recording where it is further off than this.
 const SEAM_OFF_MM: f32 = 0.6;
@@ -85,14 +86,16 @@ impl PageRead<'_> {
         findings.extend(merged.map(|(a, b)| doubts::merged(a, b)));
         record.duration = (extent.right - extent.left).at(calibration.speed.value);
         record.findings.extend(doubts::length(record.duration));
-        record.traces = self.traces(extent, &calibration, options, 0.0);
-        let contradiction =
-            |lean| checks::contradiction(&self.traces(extent, &calibration, options, lean), rate);
-        if let Some(lean) = lean::find(contradiction) {
+        let known = boxes(self.labels, &self.geometry.map);
+        let ends = (extent.left, extent.right);
+        let unread = unread(self.image, &self.geometry.map, self.rows, ends, &known);
+        let traces = |lean| self.traces(extent, &calibration, options, &unread, lean);
+        record.traces = traces(0.0);
+        let level = checks::contradiction(&record.traces, rate);
+        if let Some(lean) = lean::find(level, |lean| checks::contradiction(&traces(lean), rate)) {
             record.findings.push(doubts::leans(lean));
-            record.traces = self.traces(extent, &calibration, options, lean);
+            record.traces = traces(lean);
         }
-        self.add_unread(extent, &mut record.traces);
         name_strips(record, self.layout, rate);
         Ok(())
     }
@@ -115,6 +118,7 @@ impl PageRead<'_> {
         extent: Extent,
         calibration: &Calibration,
         options: &Options,
+        unread: &Unread,
         lean_rad: f32,
     ) -> Vec<TraceRecord> {
         let map = &self.geometry.map;
@@ -122,9 +126,9 @@ impl PageRead<'_> {
         let heights: Vec<f32> = self.rows.iter().map(|r| r.strip.zero(middle).0).collect();
         let mean = heights.iter().sum::<f32>() / heights.len().max(1) as f32;
         let mut out = Vec::new();
-        for ((traced, row), height) in self.rows.iter().zip(&self.layout.rows).zip(&heights) {
+        for (index, (traced, row)) in self.rows.iter().zip(&self.layout.rows).enumerate() {
             let panels = panels(&row.kind);
-            let lean = Mm(lean_rad * (height - mean));
+            let lean = Mm(lean_rad * (heights[index] - mean));
             let width = (extent.right - extent.left) * (1.0 / panels.len() as f32);
             for (k, (lead, role)) in panels.into_iter().enumerate() {
                 let left = extent.left + width * k as f32;
@@ -143,31 +147,13 @@ impl PageRead<'_> {
                     right: left + width + lean,
                     scale,
                 };
-                out.push(trace(traced, lead, role, start, &window, map));
+                out.push(TraceRecord {
+                    unread: Some(unread.share(index, window.left, window.right)),
+                    ..trace(traced, lead, role, start, &window, map)
+                });
             }
         }
         out
-    }
-
-    /// Tells the traces, which stand in the rows' order, what ink around them no line explains.
-    fn add_unread(&self, extent: Extent, traces: &mut [TraceRecord]) {
-        let map = &self.geometry.map;
-        let known = boxes(self.labels, map);
-        let ends = (extent.left, extent.right);
-        let unread = unread(self.image, map, self.rows, ends, &known);
-        let places = self
-            .layout
-            .rows
-            .iter()
-            .enumerate()
-            .flat_map(|(index, row)| {
-                let count = panels(&row.kind).len();
-                let width = (extent.right - extent.left) * (1.0 / count as f32);
-                (0..count).map(move |k| (index, extent.left + width * k as f32, width))
-            });
-        for (trace, (row, left, width)) in traces.iter_mut().zip(places) {
-            trace.unread = Some(unread.share(row, left, left + width));
-        }
     }
 }
 
@@ -176,13 +162,14 @@ impl PageRead<'_> {
 fn is_paper_end(image: &RawImage, map: &PageMap, at: Point<InPaper>) -> bool {
     let level = |side: f32| {
         let across = BESIDE_END_MM.into_iter().flat_map(|off| {
-            (-6..=6).map(move |below| Point::new(at.x + side * off, at.y + below as f32))
+            AROUND_END_MM.map(move |below| Point::new(at.x + side * off, at.y + below as f32))
         });
+        let count = across.clone().count();
         let mut seen: Vec<f32> = across
             .filter_map(|place| image.brightest(map.to_page(place)))
             .collect();
         let place = seen.len() * 3 / 4;
-        let is_inside = 2 * seen.len() > 13 * BESIDE_END_MM.len();
+        let is_inside = 2 * seen.len() > count;
         is_inside.then(|| *seen.select_nth_unstable_by(place, f32::total_cmp).1)
     };
     match (level(-1.0), level(1.0)) {

@@ -42,9 +42,7 @@ impl Extent {
             ..self
         }
     }
-}
 
-impl Extent {
     /// The same, so much further right, as bars between the panels tell.
     pub fn moved(self, by: Mm) -> Self {
         let error = Mm(BAR_ERROR_MM);
@@ -418,6 +416,17 @@ mod tests {
     fn rows_that_all_begin_far_from_their_labels_are_believed() {
         let rows = [30.0, 55.0, 80.0].map(|zero| row(zero, &[(33.0, 283.0)]));
         check(&rows, Some(62.5), &[], (33.0, 283.0));
+    }
+
+    #[test]
+    fn an_end_of_the_paper_yields_to_the_labels() {
+        let rows = [30.0, 55.0, 80.0].map(|zero| row(zero, &[(20.0, 266.0)]));
+        let right = |is_cut: &dyn Fn(Point<InPaper>) -> bool| {
+            let found = find_extent(&rows, &layout(Some(62.5)), &[], is_cut);
+            found.unwrap().right.0
+        };
+        let (free, cut) = (right(&|_| false), right(&|at| at.x > 200.0));
+        assert!(cut > free + 0.3, "{cut} and {free}");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! pulse its line is taken for the trace's beginning: it stays on a level, then falls to another
 //! one, in two rows at the same place by the same height, as no two leads do. Units: millimetres.
 
-use crate::page::InPanel;
-use crate::page::Point;
+use crate::page::{InPanel, Point};
+use crate::trace::follow::LinePoint;
 use crate::trace::rows::TracedRow;
 use crate::units::Mm;
 
@@ -59,7 +59,7 @@ pub fn pulse_end(rows: &[TracedRow]) -> Option<Mm> {
 
 /// A row's line on the paper: x, and height below the row's zero line.
 fn places(row: &TracedRow) -> Vec<[f32; 2]> {
-    let place = |(column, point): (usize, &Option<crate::trace::follow::LinePoint>)| {
+    let place = |(column, point): (usize, &Option<LinePoint>)| {
         let at = Point::<InPanel>::new(column as f32, (*point)?.y_px);
         let at = row.strip.to_paper(at);
         Some([at.x, at.y - row.strip.zero(Mm(at.x)).0])
@@ -128,7 +128,6 @@ mod tests {
     use super::*;
     use crate::crop::Strip;
     use crate::trace::Line;
-    use crate::trace::follow::LinePoint;
 
     /// A row whose line is so far below its zero line.
     fn row(below: impl Fn(f32) -> f32) -> TracedRow {

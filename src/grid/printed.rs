@@ -20,7 +20,7 @@ const CHANNELS: usize = 4;
 
 /// Share of the darkness along the lines, `period_mm` apart, that one channel alone has, of the
 /// better ruling; 0 to about 1.
-pub fn printed_share(image: &RawImage, map: &PageMap, period_mm: f32) -> f32 {
+pub fn share(image: &RawImage, map: &PageMap, period_mm: f32) -> f32 {
     let (width, height) = (image.width(), image.height());
     let middle = map.to_paper(Point::new(width as f32 / 2.0, height as f32 / 2.0));
     let (x, y) = map.resolution(middle);
