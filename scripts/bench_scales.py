@@ -53,6 +53,12 @@ def without(page: Page) -> str:
     return page.group.split()[-1]
 
 
+def is_told(page: Page) -> bool:
+    """Whether the printed page says its scale: the rest can be guessed at best."""
+    evidence = page.evidence.split()
+    return "text" in evidence or {"pulse", "grid"} <= set(evidence)
+
+
 def report(pages: list[Page]) -> None:
     keys: list[Callable[[Page], str]] = [
         lambda page: f"{page.speed:g} mm/s, {page.gain:g} mm/mV",
@@ -65,6 +71,7 @@ def report(pages: list[Page]) -> None:
     for key in keys:
         for page in order:
             parts.setdefault(key(page), []).append(page)
+    parts["told: text, or pulse on a grid"] = [page for page in pages if is_told(page)]
     parts["all"] = pages
     head = ["", "pages", *(f"{what} {v}" for what in ("speed", "gain") for v in VERDICTS)]
     table(head, [line(name, found) for name, found in parts.items()])

@@ -64,7 +64,7 @@ pub enum Doubt {
     UnusualSpeed(MmPerSecond),
     /// No text says the speed, and the pulses alone do not; with length and beats they do.
     SpeedWeighed(MmPerSecond),
-    /// No text says the speed, and the pulses leave another nearly as likely.
+    /// No text says the speed, and what else tells it leaves another nearly as likely.
     SpeedUnsure {
         speed: MmPerSecond,
         other: MmPerSecond,
@@ -142,6 +142,9 @@ pub const SPEEDS: [MmPerSecond; 3] = [MmPerSecond(12.5), USUAL_SPEED, MmPerSecon
 const CERTAIN_NATS: f32 = 3.4;
 /// The same where no text says it.
 const UNWRITTEN_NATS: f32 = 5.0;
+/// An unusual speed that neither a text nor the pulses prove is believed from here on, and never
+/// without a doubt.
+const LIKELY_NATS: f32 = 0.7;
 /// Pulses prove a speed where they alone make it this much likelier than the others.
 const PROOF_NATS: f32 = 1.5;
 /// A pulse is this much higher or lower than its gain at most.
@@ -242,20 +245,24 @@ fn decided(
 ) -> Known<MmPerSecond> {
     let known = |value, evidence| Known { value, evidence };
     let (speed, other) = (found.speed, found.other);
-    let is_weighed = found.has_pulse && speed == USUAL_SPEED && found.margin >= UNWRITTEN_NATS;
-    if read.is_none() && found.by_pulse < PROOF_NATS && is_weighed {
-        doubts.push(Doubt::SpeedWeighed(speed));
-        return known(speed, Evidence::Measured);
-    }
-    if read.is_none() && found.by_pulse < PROOF_NATS {
-        doubts.push(Doubt::SpeedAssumed);
-        return known(USUAL_SPEED, Evidence::Assumed);
-    }
+    let is_proven = found.by_pulse >= PROOF_NATS;
+    let is_certain = found.margin >= UNWRITTEN_NATS;
+    let is_usual = speed == USUAL_SPEED;
     match read {
         Some(text) if text != speed => doubts.push(Doubt::SpeedAgainstText { speed, text }),
         Some(text) if found.margin < CERTAIN_NATS => doubts.push(Doubt::UnusualSpeed(text)),
-        None if found.margin < UNWRITTEN_NATS => doubts.push(Doubt::SpeedUnsure { speed, other }),
-        Some(_) | None => {}
+        Some(_) => {}
+        None if is_usual && is_proven && is_certain => {}
+        None if is_usual && is_certain && found.has_pulse => {
+            doubts.push(Doubt::SpeedWeighed(speed));
+        }
+        None if is_proven || (!is_usual && found.margin >= LIKELY_NATS) => {
+            doubts.push(Doubt::SpeedUnsure { speed, other });
+        }
+        None => {
+            doubts.push(Doubt::SpeedAssumed);
+            return known(USUAL_SPEED, Evidence::Assumed);
+        }
     }
     let evidence = if read == Some(speed) {
         Evidence::Read
@@ -565,14 +572,14 @@ mod tests {
     fn check_speed(
         labels: &[Label],
         width: Option<f32>,
-        (recording, beat): (f32, f32),
+        (recording, beat, qrs): (f32, f32, f32),
         expected: (f32, Evidence),
         doubts: &[Doubt],
     ) {
         let lengths = Lengths {
             recording: Some(Mm(recording)),
             beat: Some(Mm(beat)),
-            qrs: None,
+            qrs: Some(Mm(qrs)),
         };
         let of_width = |width| Pulse {
             width: Some(Mm(width)),
@@ -592,8 +599,12 @@ mod tests {
         use Evidence::{Assumed, Measured, Read};
         let fifty = [text(LabelClass::Speed50, 0.8)];
         let weak = [text(LabelClass::Speed50, 0.35)];
-        let (usual, half, twice, rare) =
-            ((250.0, 20.0), (125.0, 10.0), (250.0, 40.0), (250.0, 60.0));
+        let (usual, half, twice, rare) = (
+            (250.0, 20.0, 0.9),
+            (125.0, 10.0, 0.6),
+            (250.0, 40.0, 1.5),
+            (250.0, 60.0, 1.5),
+        );
         let [slow, speed, other] = SPEEDS;
         let unsure = |speed, other| [Doubt::SpeedUnsure { speed, other }];
         let against = Doubt::SpeedAgainstText { speed, text: other };
@@ -605,19 +616,25 @@ mod tests {
         check_speed(&weak, Some(5.0), usual, (25.0, Measured), &[against]);
         check_speed(
             &[],
-            Some(7.5),
+            Some(5.0),
             rare,
             (25.0, Measured),
             &unsure(speed, other),
         );
         // 0.1 s at the usual speed, or 0.2 s at half of it: length and beats tell.
         let weighed = [Doubt::SpeedWeighed(speed)];
-        check_speed(&[], Some(2.5), (250.0, 25.0), (25.0, Measured), &weighed);
+        check_speed(
+            &[],
+            Some(2.5),
+            (250.0, 25.0, 0.9),
+            (25.0, Measured),
+            &weighed,
+        );
         check_speed(&[], Some(6.4), usual, (25.0, Measured), &weighed);
         check_speed(
             &[],
             Some(1.4),
-            twice,
+            (250.0, 30.0, 1.2),
             (25.0, Assumed),
             &[Doubt::SpeedAssumed],
         );

@@ -132,6 +132,7 @@ pub fn digitize<N: Nets>(
         .findings
         .extend(checks::check(&record.traces, options.sample_rate));
     quality::assess(&mut record);
+    record.draw_spikes();
     record.status = Record::status_of(&record.findings);
     if record.status == crate::record::Status::Rejected {
         record.traces.clear();

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::calibration::{Evidence, Known, PageCalibration};
 use crate::labels::Lead;
+use crate::math;
 use crate::trace::leaps::Leaps;
 use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, Seconds};
 
@@ -75,6 +76,9 @@ pub struct TraceRecord {
     /// Where the line leaps onto other ink and back; `None` where that was not counted.
     #[serde(skip)]
     pub leaps: Option<Leaps>,
+    /// A pacemaker's spikes, which the samples hold as soon as the record is checked.
+    #[serde(skip)]
+    pub spikes: Vec<Spike>,
     /// Share of the panel's time in which the line was found, 0 to 1.
     pub coverage: f32,
     /// Predicted signal to error, and what that goes by (`quality`).
@@ -82,6 +86,36 @@ pub struct TraceRecord {
     #[serde(skip)]
     pub clues: Option<quality::Clues>,
     pub gain: MmPerMillivolt,
+}
+
+/// A spike of a pacemaker: on paper a stroke without width, here one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spike {
+    /// Index among the trace's samples.
+    pub sample: usize,
+    pub height: Millivolt,
+    /// Where it leaves the line, and its tip, page pixels.
+    pub foot_px: [f32; 2],
+    pub tip_px: [f32; 2],
+}
+
+impl TraceRecord {
+    /// Puts the spikes among the samples and into the overlay's line.
+    fn draw_spikes(&mut self) {
+        for spike in &self.spikes {
+            if let Some(Some(sample)) = self.samples.get_mut(spike.sample) {
+                *sample = spike.height;
+            }
+            let [x, y] = spike.foot_px;
+            let off = |k: &usize| math::hypot(self.line_px[*k][0] - x, self.line_px[*k][1] - y);
+            let nearest = (0..self.line_px.len()).min_by(|a, b| off(a).total_cmp(&off(b)));
+            if let Some(foot) = nearest {
+                let back = self.line_px[foot];
+                self.line_px
+                    .splice(foot + 1..foot + 1, [spike.tip_px, back]);
+            }
+        }
+    }
 }
 
 /// A label as the net saw it, for the report and the overlay.
@@ -154,6 +188,16 @@ impl Finding {
 }
 
 impl Record {
+    /// Puts a pacemaker's spikes into the signals, at last: what is checked and predicted is the
+    /// rest, of which a spike a sample early would be a part.
+    pub fn draw_spikes(&mut self) {
+        let count: usize = self.traces.iter().map(|trace| trace.spikes.len()).sum();
+        self.traces.iter_mut().for_each(TraceRecord::draw_spikes);
+        if count > 0 {
+            self.findings.push(doubts::spikes(count));
+        }
+    }
+
     /// The record of a page of which nothing is known but why.
     pub fn without_page(sample_rate: Hertz, finding: Finding) -> Self {
         Self {

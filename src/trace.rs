@@ -17,6 +17,7 @@ pub mod leaps;
 pub mod merged;
 pub mod posterior;
 pub mod rows;
+pub mod spikes;
 pub mod unread;
 
 pub use clean::Mask;

@@ -22,6 +22,9 @@ const STROKE_MM: f32 = 0.4;
 const PAPER_QUANTILE: f32 = 0.85;
 const INK_QUANTILE: f32 = 0.02;
 const CONTRAST_MIN: f32 = 20.0;
+/// Widths that differ by less than this, and this share of them, are one.
+const ALIKE_MM: f32 = 0.2;
+const ALIKE_SHARE: f32 = 0.04;
 
 /// A calibration pulse on the paper, from its box.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,9 +80,18 @@ pub fn pulse_height(pulses: &[Pulse]) -> Option<Mm> {
     )
 }
 
-/// Median width of those pulses whose strokes were seen.
+/// The width that most pulses have, the median of those; `None` where no two of several agree. A
+/// line of a dark grid beside a pulse is taken for its stroke here and there.
 pub fn pulse_width(pulses: &[Pulse]) -> Option<Mm> {
-    median(pulses.iter().filter_map(|pulse| pulse.width))
+    let widths = || pulses.iter().filter_map(|pulse| pulse.width);
+    let alike = |width: Mm| {
+        let reach = ALIKE_MM + ALIKE_SHARE * width.0;
+        widths().filter(move |other| (other.0 - width.0).abs() < reach)
+    };
+    let most = widths().map(|width| alike(width).count()).max()?;
+    let enough = most > 1 || widths().count() == 1;
+    let middle = widths().find(|width| alike(*width).count() == most)?;
+    median(alike(middle)).filter(|_| enough)
 }
 
 fn median(lengths: impl Iterator<Item = Mm>) -> Option<Mm> {
@@ -168,6 +180,25 @@ mod tests {
             width: None,
         };
         stroke_distance(&page(width), &PageMap::new(map, None), &pulse).map(|width| width.0)
+    }
+
+    #[test]
+    fn the_width_of_a_page_is_that_of_most_pulses() {
+        let of = |widths: &[f32]| {
+            let pulse = |width: &f32| Pulse {
+                left: Mm(0.0),
+                right: Mm(5.0),
+                top: Mm(0.0),
+                bottom: Mm(10.0),
+                width: Some(Mm(*width)),
+            };
+            pulse_width(&widths.iter().map(pulse).collect::<Vec<_>>()).map(|width| width.0)
+        };
+        assert_eq!(of(&[2.5, 3.25, 4.0, 2.5, 2.4, 3.9]), Some(2.5));
+        assert_eq!(of(&[10.0, 12.7, 11.3, 12.9, 9.9, 9.9, 15.0]), Some(9.9));
+        assert_eq!(of(&[5.1]), Some(5.1));
+        assert_eq!(of(&[16.8, 12.3]), None);
+        assert_eq!(of(&[]), None);
     }
 
     #[test]

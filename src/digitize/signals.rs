@@ -15,7 +15,7 @@ use crate::crop::CROP_PX_PER_MM;
 use crate::labels::{Label, Lead};
 use crate::layout::{Layout, LayoutError, RowKind};
 use crate::page::{InPanel, InPaper, PageMap, Point, RawImage};
-use crate::record::{PageCalibration, Record, Role, TraceRecord, checks, doubts, naming};
+use crate::record::{self, PageCalibration, Record, Role, TraceRecord, checks, doubts, naming};
 use crate::signal::bars;
 use crate::signal::beats::rhythm;
 use crate::signal::extent::{Extent, find_extent};
@@ -24,6 +24,7 @@ use crate::trace::follow::surety;
 use crate::trace::leaps::leaps;
 use crate::trace::merged::merged;
 use crate::trace::rows::TracedRow;
+use crate::trace::spikes::{Spike, spikes};
 use crate::trace::unread::{Unread, unread};
 use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, Seconds};
 
@@ -88,8 +89,12 @@ impl PageRead<'_> {
         record.findings.extend(doubts::length(record.duration));
         let known = boxes(self.labels, &self.geometry.map);
         let ends = (extent.left, extent.right);
-        let unread = unread(self.image, &self.geometry.map, self.rows, ends, &known);
-        let traces = |lean| self.traces(extent, &calibration, options, &unread, lean);
+        let map = &self.geometry.map;
+        let beside = Beside {
+            unread: unread(self.image, map, self.rows, ends, &known),
+            spikes: spikes(self.image, map, self.rows, &known),
+        };
+        let traces = |lean| self.traces(extent, &calibration, options, &beside, lean);
         record.traces = traces(0.0);
         let level = checks::contradiction(&record.traces, rate);
         if let Some(lean) = lean::find(level, |lean| checks::contradiction(&traces(lean), rate)) {
@@ -118,7 +123,7 @@ impl PageRead<'_> {
         extent: Extent,
         calibration: &Calibration,
         options: &Options,
-        unread: &Unread,
+        beside: &Beside,
         lean_rad: f32,
     ) -> Vec<TraceRecord> {
         let map = &self.geometry.map;
@@ -148,13 +153,47 @@ impl PageRead<'_> {
                     scale,
                 };
                 out.push(TraceRecord {
-                    unread: Some(unread.share(index, window.left, window.right)),
+                    unread: Some(beside.unread.share(index, window.left, window.right)),
+                    spikes: spikes_in(&window, traced, &beside.spikes[index], map),
                     ..trace(traced, lead, role, start, &window, map)
                 });
             }
         }
         out
     }
+}
+
+/// Ink that the rows' lines leave out.
+struct Beside {
+    unread: Unread,
+    /// A row each.
+    spikes: Vec<Vec<Spike>>,
+}
+
+/// A row's spikes among the samples of a panel.
+fn spikes_in(
+    window: &Window,
+    row: &TracedRow,
+    spikes: &[Spike],
+    map: &PageMap,
+) -> Vec<record::Spike> {
+    let Window { left, right, scale } = *window;
+    let zero = row.strip.zero(Mm((left.0 + right.0) / 2.0));
+    let px = |place: Point<InPaper>| {
+        let at = map.to_page(place);
+        [at.x, at.y]
+    };
+    let of = |spike: &Spike| {
+        let time = (Mm(spike.tip.x) - left).at(scale.speed);
+        record::Spike {
+            sample: (time.0 * scale.rate.0).round() as usize,
+            height: Millivolt((zero.0 - spike.tip.y) / scale.gain.0),
+            foot_px: px(spike.foot),
+            tip_px: px(spike.tip),
+        }
+    };
+    let is_inside = |spike: &&Spike| (left.0..right.0).contains(&spike.tip.x);
+    spikes.iter().filter(is_inside).map(of).collect()
 }
 
 /// Whether the picture ends beside a place on a row, or the paper does: there, it is darker or
@@ -221,7 +260,7 @@ fn page_calibration(
     let row = &layout.rows[layout.rows.len() / 2];
     let middle = Point::new((row.zero[0].x + row.zero[1].x) / 2.0, row.zero[0].y);
     let (x, y) = geometry.map.resolution(middle);
-    let known = |value| crate::record::Known {
+    let known = |value| record::Known {
         value,
         evidence: geometry.evidence,
     };
@@ -321,6 +360,7 @@ fn trace(
         quality_db: None,
         clues: None,
         unread: None,
+        spikes: Vec::new(),
         leaps: Some(leaps(&row.line.points[from.min(to)..to])),
         quality: surety(&row.line.points[from.min(to)..to]),
         samples: samples.iter().map(|s| s.map(|s| s.height)).collect(),

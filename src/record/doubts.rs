@@ -19,6 +19,15 @@ pub fn findings(doubts: &[Doubt]) -> Vec<Finding> {
     doubts.iter().map(finding).collect()
 }
 
+/// The finding for a page with a pacemaker's spikes.
+pub fn spikes(count: usize) -> Finding {
+    let message = format!(
+        "{count} strokes without width, as of a pacemaker's spikes, are one sample each, as high as \
+         the paper shows them"
+    );
+    Finding::new(Severity::Note, "spikes", None, message)
+}
+
 /// The finding for a page whose millimetres are not the grid's.
 pub fn no_grid(why: &GridError) -> Finding {
     let message = format!(

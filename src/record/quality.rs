@@ -354,6 +354,7 @@ mod tests {
             quality: 0.95,
             unread: Some(0.0),
             leaps: None,
+            spikes: Vec::new(),
             coverage: 1.0,
             quality_db: None,
             clues: None,

@@ -194,6 +194,7 @@ mod tests {
                 clues: None,
                 unread: None,
                 leaps: None,
+                spikes: Vec::new(),
                 coverage: 1.0,
                 gain: MmPerMillivolt(10.0),
             });

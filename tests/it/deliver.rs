@@ -50,6 +50,7 @@ fn trace(lead: Lead, role: Role, start_s: f32, seconds: f32, scale: f32) -> Trac
         clues: None,
         unread: None,
         leaps: None,
+        spikes: Vec::new(),
         coverage: 0.98,
         gain: MmPerMillivolt(10.0),
     }

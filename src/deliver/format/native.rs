@@ -352,6 +352,7 @@ impl WireTrace {
             coverage: self.coverage,
             unread: None,
             leaps: None,
+            spikes: Vec::new(),
             quality_db: self.quality_db,
             clues: None,
             gain: MmPerMillivolt(self.gain_mm_mv),

@@ -53,6 +53,7 @@ pub fn plan(seed: u64, index: u64, wanted: impl Into<Wanted>, source: &Source) -
 }
 
 /// A seeded source of chance.
+#[derive(Clone)]
 pub struct Rng(fastrand::Rng);
 
 impl Rng {

@@ -233,7 +233,7 @@ pub fn random(rng: &mut Rng, wanted: &Wanted, source: &Source) -> Plan {
     let format = format(rng, wanted);
     let rhythm = wanted.rhythm(rhythm(rng, format));
     let frame = frame(rng, wanted, format, rhythm.len());
-    let recording = source.draw(rng);
+    let recording = wanted.recording(source.draw(rng), rng);
     let mut plan = blank(rng, preset, format, &frame, &rhythm);
     wanted.sheet(&mut plan, rng);
     let house = House::random(rng, &plan);

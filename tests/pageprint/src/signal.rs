@@ -41,6 +41,28 @@ impl Recording {
         leads.extend(eight.into_iter().skip(2));
         Self { leads }
     }
+
+    /// Adds the spikes of a pacemaker that does not mind the beats: one sample wide, each lead's
+    /// as tall as it sees them.
+    pub fn pace(&mut self, rng: &mut Rng) {
+        let count = self.leads[0].len();
+        let every = rng.range(0.6, 1.1);
+        let turn = if rng.chance(0.5) { -1.0 } else { 1.0 };
+        let dipole = [1.0, 1.0, -0.6].map(|part| turn * part * rng.range(0.3, 1.2));
+        let mut spikes = vec![vec![0.0; count]; STORED];
+        let mut at = rng.range(0.0, every);
+        while at < count as f32 / RATE_HZ {
+            for (lead, view) in spikes.iter_mut().zip(VIEWS) {
+                lead[(at * RATE_HZ) as usize] = (0..3).map(|k| view[k] * dipole[k]).sum();
+            }
+            at += every;
+        }
+        for (lead, spikes) in self.leads.iter_mut().zip(Self::of_eight(spikes).leads) {
+            lead.iter_mut()
+                .zip(spikes)
+                .for_each(|(v, spike)| *v += spike);
+        }
+    }
 }
 
 /// A supply of recordings.
@@ -261,6 +283,20 @@ fn wander(eight: &mut [Vec<f32>], rng: &mut Rng) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spikes_obey_einthoven_and_are_one_sample_wide() {
+        let zeros = || vec![0.0; 5000];
+        let mut recording = Recording {
+            leads: LEADS.iter().map(|_| zeros()).collect(),
+        };
+        recording.pace(&mut Rng::new(5));
+        let [i, ii, iii] = [0, 1, 2].map(|k| &recording.leads[k]);
+        assert!((0..5000).all(|t| (i[t] + iii[t] - ii[t]).abs() < 1e-4));
+        let spikes = i.iter().filter(|v| **v != 0.0).count();
+        assert!((9..=17).contains(&spikes), "{spikes} in 10 s");
+        assert!(i.windows(2).all(|pair| pair[0] == 0.0 || pair[1] == 0.0));
+    }
 
     #[test]
     fn the_model_obeys_einthoven() {

@@ -153,7 +153,17 @@ fn of_marks(plan: &Plan) -> Vec<(bool, Fault)> {
     ]
 }
 
-/// Those of the layout, as far as it is a fault: any layout may be on any page.
+/// Whether a sample stands out of its neighbours, beat after beat.
+fn is_paced(plan: &Plan) -> bool {
+    let is_spike = |w: &&[f32]| (w[1] - (w[0] + w[2]) / 2.0).abs() > 0.15;
+    let counts = plan.traces.iter();
+    counts
+        .map(|t| t.mv.windows(3).filter(is_spike).count())
+        .max()
+        .is_some_and(|spikes| spikes >= 2)
+}
+
+/// Those of layout and signals, as far as they are a fault: any layout may be on any page.
 fn of_layout(plan: &Plan, wanted: Fault) -> Vec<(bool, Fault)> {
     let named = |name: &str| plan.layout.split('+').next() == Some(name) && !plan.cabrera;
     let second = plan
@@ -195,6 +205,8 @@ fn of_layout(plan: &Plan, wanted: Fault) -> Vec<(bool, Fault)> {
         asked(Fault::Rows4x3, named("4x3")),
         asked(Fault::Cabrera, plan.cabrera),
         asked(Fault::Strips, plan.layout == "3x4+3R"),
+        // The model's own heart may be paced.
+        asked(Fault::Paced, is_paced(plan)),
         (simultaneous, Fault::Simultaneous),
         (pitch < tight, Fault::TightRows),
     ]

@@ -100,6 +100,8 @@ pub enum Fault {
     Simultaneous,
     /// Rows so close that traces cross.
     TightRows,
+    /// Spikes of a pacemaker in all leads.
+    Paced,
     /// No room around the traces: tall peaks leave the paper, pulses may.
     CutClose,
     /// Bars, lines, squares or arrows where panels begin.

@@ -9,6 +9,7 @@ use super::fate::Fate;
 pub use super::fault::Fault;
 use super::{Format, Frame, GridKind, House, Plan, Preset, PulseLook, Scale, fate, fault};
 use crate::Rng;
+use crate::signal::Recording;
 
 /// A kind of pages.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub(super) enum Thing {
 
 /// Room left and right of the traces for the widest pulse at 50 mm/s.
 const PULSE_ROOM_MM: f32 = 21.0;
+/// Pages of a training that are paced.
+const PACED_SHARE: f32 = 0.04;
 
 impl Wanted {
     pub(super) fn preset(&self) -> Preset {
@@ -121,6 +124,21 @@ impl Wanted {
             Self::Fault(fault) => fault.rhythm(drawn),
             Self::Any(_) | Self::Scales { .. } => drawn,
         }
+    }
+
+    /// The signals: in a training, some have a pacemaker's spikes.
+    pub(super) fn recording(&self, drawn: Recording, rng: &mut Rng) -> Recording {
+        let mut own = rng.clone();
+        let is_paced = match self {
+            Self::Fault(fault) => *fault == Fault::Paced,
+            Self::Any(preset) => preset.trains() && own.chance(PACED_SHARE),
+            Self::Scales { .. } => false,
+        };
+        let mut recording = drawn;
+        if is_paced {
+            recording.pace(&mut own.fork());
+        }
+        recording
     }
 
     pub(super) fn scale(&self, drawn: Scale) -> Scale {
