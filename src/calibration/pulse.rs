@@ -16,6 +16,8 @@ const BESIDE_MM: f32 = 1.5;
 /// a step at most.
 const INK_SHARE: f32 = 0.35;
 const UPRIGHT_SHARE: f32 = 0.7;
+/// Both strokes are alike in darkness: this share of the darkest.
+const ALIKE_DARK: f32 = 0.7;
 /// Strokes further apart than this are two.
 const STROKE_MM: f32 = 0.4;
 /// Levels of the paper and of the ink among the samples, and what they differ by at least.
@@ -108,36 +110,65 @@ fn stroke_distance(image: &RawImage, map: &PageMap, pulse: &Pulse) -> Option<Mm>
     if columns < 3 || rows < 3 {
         return None;
     }
-    let mut values = Vec::with_capacity(columns * rows);
-    for row in 0..rows {
-        for column in 0..columns {
-            let at = Point::new(
-                pulse.left.0 - BESIDE_MM + (column as f32 + 0.5) * STEP_MM,
-                pulse.top.0 + LINE_WIDTH.0 / 2.0 + height / 4.0 + (row as f32 + 0.5) * STEP_MM,
-            );
-            values.push(image.brightest(map.to_page(at))?);
-        }
-    }
-    let mut sorted = values.clone();
+    let values = samples(image, map, pulse, columns, rows);
+    let mut sorted: Vec<f32> = values.iter().flatten().copied().collect();
     sorted.sort_by(f32::total_cmp);
-    let level = |share: f32| sorted[(share * (sorted.len() - 1) as f32) as usize];
-    let paper = level(PAPER_QUANTILE);
-    let ink = INK_SHARE * (paper - level(INK_QUANTILE)).max(CONTRAST_MIN);
-    let is_upright = |column: &usize| {
+    let level = |share: f32| sorted.get((share * (sorted.len().max(1) - 1) as f32) as usize);
+    let paper = *level(PAPER_QUANTILE)?;
+    let ink = INK_SHARE * (paper - level(INK_QUANTILE)?).max(CONTRAST_MIN);
+    let dark = |x: usize, row: usize| values[row * columns + x].map_or(0.0, |v| paper - v);
+    // Along a column, or one beside it where the stroke leans.
+    let darkest = |column: usize, row: usize| {
         let near = column.saturating_sub(1)..(column + 2).min(columns);
-        let is_dark = |row: &usize| {
-            near.clone()
-                .any(|x| paper - values[row * columns + x] > ink)
-        };
-        (0..rows).filter(is_dark).count() as f32 > UPRIGHT_SHARE * rows as f32
+        near.map(|x| dark(x, row)).fold(0.0, f32::max)
     };
-    let dark: Vec<usize> = (0..columns).filter(is_upright).collect();
-    let strokes: Vec<f32> = dark
+    let is_upright = |column: &usize| {
+        let inked = (0..rows).filter(|row| darkest(*column, *row) > ink);
+        inked.count() as f32 > UPRIGHT_SHARE * rows as f32
+    };
+    let upright: Vec<usize> = (0..columns).filter(is_upright).collect();
+    let strength = |stroke: &[usize]| {
+        let of = |x: &usize| (0..rows).map(|row| darkest(*x, row)).sum::<f32>();
+        stroke.iter().map(of).fold(0.0, f32::max)
+    };
+    let strokes: Vec<(f32, f32)> = upright
         .chunk_by(|a, b| (b - a) as f32 * STEP_MM < STROKE_MM)
-        .map(|stroke| (stroke[0] + stroke[stroke.len() - 1]) as f32 / 2.0)
+        .map(|stroke| {
+            let middle = (stroke[0] + stroke[stroke.len() - 1]) as f32 / 2.0;
+            (middle, strength(stroke))
+        })
+        .collect();
+    // A line of the grid beside the pulse is paler than its strokes.
+    let most = strokes.iter().map(|stroke| stroke.1).fold(0.0, f32::max);
+    let strokes: Vec<f32> = strokes
+        .into_iter()
+        .filter(|(_, strength)| *strength > ALIKE_DARK * most)
+        .map(|(middle, _)| middle)
         .collect();
     let (first, last) = (strokes.first()?, strokes.last()?);
     (last > first).then_some(Mm((last - first) * STEP_MM))
+}
+
+/// The brightest channel over the middle half of a pulse's height, row by row; `None` outside the
+/// picture.
+fn samples(
+    image: &RawImage,
+    map: &PageMap,
+    pulse: &Pulse,
+    columns: usize,
+    rows: usize,
+) -> Vec<Option<f32>> {
+    let height = (pulse.bottom - pulse.top - LINE_WIDTH).0;
+    let place = |k: usize| {
+        let (row, column) = ((k / columns) as f32 + 0.5, (k % columns) as f32 + 0.5);
+        Point::new(
+            pulse.left.0 - BESIDE_MM + column * STEP_MM,
+            pulse.top.0 + LINE_WIDTH.0 / 2.0 + height / 4.0 + row * STEP_MM,
+        )
+    };
+    (0..columns * rows)
+        .map(|k| image.brightest(map.to_page(place(k))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -145,14 +176,14 @@ mod tests {
     use super::*;
     use crate::page::Homography;
 
-    /// A pulse of this width at x = 10 mm, on a grid, feet of 1 mm on either side.
-    fn page(width: f32) -> RawImage {
+    /// A pulse of this width at `left` mm, feet of 1 mm on either side, on 5 mm squares.
+    fn page(width: f32, left: f32, square: [u8; 3]) -> RawImage {
         let (w, h) = (240, 200);
         let ink = |x: f32, y: f32| {
             let near = |a: f32, b: f32| (a - b).abs() < 0.15;
-            let on = (10.0..10.0 + width).contains(&x);
-            let foot = (9.0..11.0 + width).contains(&x);
-            ((near(x, 10.0) || near(x, 10.0 + width)) && (5.0..15.0).contains(&y))
+            let on = (left..left + width).contains(&x);
+            let foot = (left - 1.0..left + 1.0 + width).contains(&x);
+            ((near(x, left) || near(x, left + width)) && (5.0..15.0).contains(&y))
                 || (on && near(y, 5.0))
                 || (foot && !on && near(y, 15.0))
         };
@@ -162,7 +193,7 @@ mod tests {
             if ink(x, y) {
                 [30; 3]
             } else if lined {
-                [250, 150, 150]
+                square
             } else {
                 [250; 3]
             }
@@ -170,16 +201,22 @@ mod tests {
         RawImage::new(w, h, (0..w * h).flat_map(pixel).collect()).unwrap()
     }
 
-    fn measured(width: f32) -> Option<f32> {
+    fn check(width: f32, left: f32, square: [u8; 3]) {
         let map = Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
         let pulse = Pulse {
-            left: Mm(9.0),
-            right: Mm(11.0 + width),
+            left: Mm(left - 1.0),
+            right: Mm(left + 1.0 + width),
             top: Mm(5.0),
             bottom: Mm(15.2),
             width: None,
         };
-        stroke_distance(&page(width), &PageMap::new(map, None), &pulse).map(|width| width.0)
+        let image = page(width, left, square);
+        let found = stroke_distance(&image, &PageMap::new(map, None), &pulse);
+        let found = found.expect("two strokes are drawn").0;
+        assert!(
+            (found - width).abs() < 0.2,
+            "{found} mm where {width} are drawn at {left}"
+        );
     }
 
     #[test]
@@ -204,11 +241,13 @@ mod tests {
     #[test]
     fn the_strokes_tell_the_width_whatever_the_feet() {
         for width in [2.5, 5.0, 10.0] {
-            let found = measured(width).expect("two strokes are drawn");
-            assert!(
-                (found - width).abs() < 0.2,
-                "{found} mm where {width} are drawn"
-            );
+            check(width, 10.0, [250, 150, 150]);
         }
+    }
+
+    #[test]
+    fn a_pulse_may_stand_at_the_pictures_edge_and_on_a_dark_grid() {
+        check(5.0, 0.6, [250, 150, 150]);
+        check(2.5, 11.5, [140; 3]);
     }
 }
