@@ -49,6 +49,12 @@ pub fn square(x: f32) -> f32 {
     x * x
 }
 
+/// The middle one, the upper of two; `None` of nothing.
+pub fn median(mut values: Vec<f32>) -> Option<f32> {
+    let middle = values.len() / 2;
+    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f32::total_cmp).1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

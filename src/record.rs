@@ -100,12 +100,16 @@ pub struct Spike {
 }
 
 impl TraceRecord {
-    /// Puts the spikes among the samples and into the overlay's line.
-    fn draw_spikes(&mut self) {
+    /// Puts the spikes among the samples and into the overlay's line, where the line was found; how
+    /// many.
+    fn draw_spikes(&mut self) -> usize {
+        let mut count = 0;
         for spike in &self.spikes {
-            if let Some(Some(sample)) = self.samples.get_mut(spike.sample) {
-                *sample = spike.height;
-            }
+            let Some(Some(sample)) = self.samples.get_mut(spike.sample) else {
+                continue;
+            };
+            *sample = spike.height;
+            count += 1;
             let [x, y] = spike.foot_px;
             let off = |k: &usize| math::hypot(self.line_px[*k][0] - x, self.line_px[*k][1] - y);
             let nearest = (0..self.line_px.len()).min_by(|a, b| off(a).total_cmp(&off(b)));
@@ -115,6 +119,7 @@ impl TraceRecord {
                     .splice(foot + 1..foot + 1, [spike.tip_px, back]);
             }
         }
+        count
     }
 }
 
@@ -191,8 +196,7 @@ impl Record {
     /// Puts a pacemaker's spikes into the signals, at last: what is checked and predicted is the
     /// rest, of which a spike a sample early would be a part.
     pub fn draw_spikes(&mut self) {
-        let count: usize = self.traces.iter().map(|trace| trace.spikes.len()).sum();
-        self.traces.iter_mut().for_each(TraceRecord::draw_spikes);
+        let count = self.traces.iter_mut().map(TraceRecord::draw_spikes).sum();
         if count > 0 {
             self.findings.push(doubts::spikes(count));
         }

@@ -163,12 +163,7 @@ fn residual(traces: &[TraceRecord], leads: [(Lead, f32); 3], rate: Hertz) -> Opt
 }
 
 pub(super) fn median(trace: &TraceRecord) -> Option<f32> {
-    let mut values: Vec<f32> = trace.samples.iter().flatten().map(|mv| mv.0).collect();
-    if values.is_empty() {
-        return None;
-    }
-    let middle = values.len() / 2;
-    Some(*values.select_nth_unstable_by(middle, f32::total_cmp).1)
+    math::median(trace.samples.iter().flatten().map(|mv| mv.0).collect())
 }
 
 /// A rhythm strip shows the same as its lead's panel: at the panel's time, or, where the columns

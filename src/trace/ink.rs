@@ -13,6 +13,7 @@ use super::Line;
 use super::follow::LinePoint;
 use crate::crop::{CROP_PX_PER_MM, Strip};
 use crate::grid::LINES_MM;
+use crate::math;
 use crate::page::{InPanel, InPaper, PageMap, Point, RawImage};
 
 /// A column has ink if it is at least this share as dark as the row's median column.
@@ -115,12 +116,7 @@ impl RowInk {
 }
 
 fn usual(dark: &[Option<f32>]) -> Option<f32> {
-    let mut seen: Vec<f32> = dark.iter().flatten().copied().collect();
-    if seen.is_empty() {
-        return None;
-    }
-    let middle = seen.len() / 2;
-    Some(*seen.select_nth_unstable_by(middle, f32::total_cmp).1)
+    math::median(dark.iter().flatten().copied().collect())
 }
 
 fn averaged(dark: &[Option<f32>]) -> Vec<Option<f32>> {

@@ -36,6 +36,15 @@ pub struct TracedRow {
     pub line: Line,
 }
 
+impl TracedRow {
+    /// The line of a column, on the paper.
+    pub fn place(&self, column: usize) -> Option<Point<InPaper>> {
+        let point = (*self.line.points.get(column)?)?;
+        let at = Point::<InPanel>::new(column as f32, point.y_px);
+        Some(self.strip.to_paper(at))
+    }
+}
+
 /// One tile: its own strip, and which of its columns are used.
 struct Tile {
     row: usize,

@@ -3,13 +3,14 @@
 //! In: the picture, the page map, the rows' lines, the boxes of names and pulses. A spike is half a
 //! millisecond long, on paper one vertical stroke that ends on bare paper, again and again along
 //! the row; the net was not shown enough of them and holds to the line below. Such strokes are
-//! followed in the picture. Out: `Spike`s, where they stand and how far they reach. What ends at another row,
-//! runs through (lines of a grid), stands as far above the line as below (bars between panels) or
-//! comes alone is left as it is. Units: millimetres on the paper.
+//! followed in the picture. Out: `Spike`s, where they stand and how far they reach. What ends at
+//! another row, runs through (lines of a grid), stands as far above the line as below (bars between
+//! panels) or comes alone is left as it is. Units: millimetres on the paper.
 
 use super::rows::TracedRow;
 use crate::crop::CROP_PX_PER_MM;
-use crate::page::{Bounds, InPanel, InPaper, PageMap, Point, RawImage};
+use crate::math;
+use crate::page::{Bounds, InPaper, PageMap, Point, RawImage};
 
 /// A stroke's ink is at least this share as dark as the line, and paper beyond its tip is not.
 const INK_SHARE: f32 = 0.5;
@@ -101,7 +102,8 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// The picture's brightest channel, between pixels. Paper outside the picture.
+    /// The picture's brightest channel at the nearest pixel; NaN, which is darker than nothing,
+    /// outside the picture.
     fn value(&self, x: f32, y: f32) -> f32 {
         let at = self.map.to_page(Point::new(x, y));
         self.image.brightest(at).unwrap_or(f32::NAN)
@@ -114,14 +116,14 @@ impl Page<'_> {
         (1.0 - self.value(x, y) / paper.max(8.0)).max(0.0)
     }
 
-    /// Follows a stroke from `from` up or down; where it ends and how long it is.
-    fn follow(&self, from: Point<InPaper>, up: f32, ink: f32) -> (Point<InPaper>, f32) {
-        if self.darkness(from.x, from.y + up * START_MM) <= ink * INK_SHARE {
+    /// Follows a stroke from `from` on, up (-1) or down (1); where it ends and how long it is.
+    fn follow(&self, from: Point<InPaper>, way: f32, ink: f32) -> (Point<InPaper>, f32) {
+        if self.darkness(from.x, from.y + way * START_MM) <= ink * INK_SHARE {
             return (from, 0.0);
         }
         let (mut x, mut tip, mut misses) = (from.x, from, 0);
         for step in 0..(LENGTH_MM.1 / STEP_MM) as usize {
-            let y = from.y + up * (START_MM + step as f32 * STEP_MM);
+            let y = from.y + way * (START_MM + step as f32 * STEP_MM);
             let darkest = [0.0, -STEP_MM, STEP_MM]
                 .map(|off| (x + off, self.darkness(x + off, y)))
                 .into_iter()
@@ -143,7 +145,7 @@ impl Page<'_> {
 
     /// Whether a stroke is as dark as the line, and darker than what goes on beyond its tip: a line
     /// of the grid is there, too.
-    fn is_own(&self, foot: Point<InPaper>, tip: Point<InPaper>, up: f32, ink: f32) -> bool {
+    fn is_own(&self, foot: Point<InPaper>, tip: Point<InPaper>, way: f32, ink: f32) -> bool {
         // What a grid's line may lean by beyond the tip.
         let around: Vec<f32> = (-3..=3).map(|step| step as f32 * STEP_MM).collect();
         let along = |(from, to): (f32, f32), lean: f32| {
@@ -153,10 +155,10 @@ impl Page<'_> {
                 let beside = around.iter().map(|off| self.darkness(x + off, y));
                 beside.fold(0.0, f32::max)
             });
-            median(dark.collect()).unwrap_or(0.0)
+            math::median(dark.collect()).unwrap_or(0.0)
         };
-        let own = along((foot.y + up * START_MM, tip.y), tip.x - foot.x);
-        let beyond = along((tip.y + up * START_MM, tip.y + up * FAR_MM), 0.0);
+        let own = along((foot.y + way * START_MM, tip.y), tip.x - foot.x);
+        let beyond = along((tip.y + way * START_MM, tip.y + way * FAR_MM), 0.0);
         own > OWN_SHARE * ink && own > OVER_GRID * beyond
     }
 
@@ -184,15 +186,17 @@ impl Page<'_> {
         }
     }
 
-    fn is_bare_beyond(&self, tip: Point<InPaper>, up: f32, ink: f32) -> bool {
+    fn is_bare_beyond(&self, tip: Point<InPaper>, way: f32, ink: f32) -> bool {
         let steps = (BEYOND_MM / STEP_MM) as usize;
-        (3..steps)
-            .all(|step| self.darkness(tip.x, tip.y + up * step as f32 * STEP_MM) < ink * BARE_SHARE)
+        (3..steps).all(|step| {
+            self.darkness(tip.x, tip.y + way * step as f32 * STEP_MM) < ink * BARE_SHARE
+        })
     }
 }
 
 fn strokes(page: &Page, rows: &[TracedRow], row: usize, known: &[Bounds<InPaper>]) -> Vec<Spike> {
-    let places = places(&rows[row]);
+    let columns = 0..rows[row].line.points.len();
+    let places: Vec<_> = columns.map(|column| rows[row].place(column)).collect();
     let Some(ink) = usual(page, &places) else {
         return Vec::new();
     };
@@ -217,15 +221,6 @@ fn strokes(page: &Page, rows: &[TracedRow], row: usize, known: &[Bounds<InPaper>
     out
 }
 
-/// The line on the paper, column by column.
-fn places(row: &TracedRow) -> Vec<Option<Point<InPaper>>> {
-    let place = |(x, y_px): (usize, f32)| row.strip.to_paper(Point::<InPanel>::new(x as f32, y_px));
-    let points = row.line.points.iter().enumerate();
-    points
-        .map(|(x, point)| point.map(|point| place((x, point.y_px))))
-        .collect()
-}
-
 /// How dark the row's line is, against the paper above and below.
 fn usual(page: &Page, places: &[Option<Point<InPaper>>]) -> Option<f32> {
     let dark = |at: &Point<InPaper>| {
@@ -234,12 +229,7 @@ fn usual(page: &Page, places: &[Option<Point<InPaper>>]) -> Option<f32> {
         (1.0 - value(0.0) / paper.max(8.0)).max(0.0)
     };
     let all: Vec<f32> = places.iter().flatten().map(dark).collect();
-    median(all)
-}
-
-fn median(mut values: Vec<f32>) -> Option<f32> {
-    let middle = values.len() / 2;
-    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f32::total_cmp).1)
+    math::median(all)
 }
 
 fn stroke_at(
@@ -253,18 +243,20 @@ fn stroke_at(
     let ys = || places[around.clone()].iter().flatten().map(|place| place.y);
     let at = places[column]?;
     let (top, bottom) = (ys().fold(at.y, f32::min), ys().fold(at.y, f32::max));
-    let ends =
-        [(top, -1.0), (bottom, 1.0)].map(|(y, up)| (page.follow(Point::new(at.x, y), up, ink), up));
+    let ends = [(top, -1.0), (bottom, 1.0)]
+        .map(|(y, way)| (page.follow(Point::new(at.x, y), way, ink), way));
     let [above, below] = ends.map(|((_, length), _)| length);
-    let ((tip, length_mm), up) = ends[usize::from(below > above)];
+    let ((tip, length_mm), way) = ends[usize::from(below > above)];
     let is_bar = above.min(below) > BAR_SHARE * length_mm;
     let is_level = bottom - top < LEVEL_MM;
     let fits = (LENGTH_MM.0..LENGTH_MM.1 - 1.0).contains(&length_mm) && is_level && !is_bar;
-    (fits && page.is_bare_beyond(tip, up, ink) && page.is_own(at, tip, up, ink)).then_some(Spike {
-        tip,
-        foot: at,
-        length_mm,
-    })
+    (fits && page.is_bare_beyond(tip, way, ink) && page.is_own(at, tip, way, ink)).then_some(
+        Spike {
+            tip,
+            foot: at,
+            length_mm,
+        },
+    )
 }
 
 /// Whether another row's line, a name or a pulse is where the stroke goes.
@@ -280,12 +272,8 @@ fn is_explained(rows: &[TracedRow], own: usize, known: &[Bounds<InPaper>], strok
     let crosses = |row: &TracedRow| {
         let column = |x: f32| row.strip.to_panel(Point::new(x, foot.y)).x.max(0.0) as usize;
         let count = row.line.points.len();
-        (column(left)..column(right).min(count)).any(|x| {
-            row.line.points[x].is_some_and(|point| {
-                let y = row.strip.to_paper(Point::new(x as f32, point.y_px)).y;
-                (top..bottom).contains(&y)
-            })
-        })
+        let mut near = (column(left)..column(right).min(count)).filter_map(|x| row.place(x));
+        near.any(|place| (top..bottom).contains(&place.y))
     };
     known.iter().any(in_box)
         || rows

@@ -11,7 +11,7 @@ use imageproc::region_labelling::{Connectivity, connected_components};
 
 use super::rows::TracedRow;
 use crate::crop::CROP_PX_PER_MM;
-use crate::page::{Bounds, InPanel, InPaper, PageMap, Point, RawImage};
+use crate::page::{Bounds, InPaper, PageMap, Point, RawImage};
 use crate::units::Mm;
 
 /// Side of a cell.
@@ -167,16 +167,9 @@ fn darkness(image: &RawImage, map: &PageMap, raster: &Raster) -> Vec<f32> {
 
 /// The cells of a row's line from column to column, as heights on the paper: x, top, bottom.
 fn stretches(row: &TracedRow) -> impl Iterator<Item = Bounds<InPaper>> + '_ {
-    let at = |x: usize| {
-        let point = (*row.line.points.get(x)?)?;
-        Some(
-            row.strip
-                .to_paper(Point::<InPanel>::new(x as f32, point.y_px)),
-        )
-    };
     (0..row.line.points.len()).filter_map(move |x| {
-        let here = at(x)?;
-        let next = at(x + 1).unwrap_or(here);
+        let here = row.place(x)?;
+        let next = row.place(x + 1).unwrap_or(here);
         let (top, bottom) = (here.y.min(next.y), here.y.max(next.y));
         Some(Bounds::new(
             here.x,

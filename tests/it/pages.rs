@@ -11,10 +11,11 @@ use leadscan::digitize::{Observer, Options, Stage, digitize};
 use leadscan::labels::Lead;
 use leadscan::nn::{ModelFiles, TractNets};
 use leadscan::page::RawImage;
-use leadscan::record::{Finding, Record, Status};
+use leadscan::record::{Finding, Record, Role, Status};
 use leadscan::units::Hertz;
 use pageprint::font::Fonts;
-use pageprint::plan::{Plan, SAMPLE_FONT};
+use pageprint::plan::{Fault, Plan, SAMPLE_FONT, Wanted};
+use pageprint::signal::Source;
 
 /// Least signal to noise ratio of a page's leads together, and least correlation of each.
 const PAGE_DB_MIN: f32 = 14.0;
@@ -163,6 +164,48 @@ fn a_strip_whose_name_is_missing_is_named_after_its_panel() {
 #[test]
 fn the_sample_page_comes_back() {
     check("sample");
+}
+
+/// Page 20 of the plain ones, and the same with a pacemaker's spikes: those are one sample wide in
+/// the truth, and are the whole difference.
+#[test]
+fn a_pacemakers_spikes_come_back_and_a_page_without_has_none() {
+    let plan = |fault| pageprint::plan(77, 20, Wanted::Fault(fault), &Source::Model);
+    let (plain, paced) = (plan(Fault::None), plan(Fault::Paced));
+    let is_told = |record: &Record| record.findings.iter().any(|f| f.code == "spikes");
+    assert!(
+        !is_told(&run(&printed(&plain))),
+        "spikes where none are printed"
+    );
+    let record = run(&printed(&paced));
+    assert!(is_told(&record), "{:?}", record.findings);
+    let (mut tall, mut found) = (0, 0);
+    for (before, after) in plain.traces.iter().zip(&paced.traces) {
+        let lead = Lead::ALL
+            .into_iter()
+            .find(|lead| lead.name() == after.lead)
+            .unwrap();
+        let role = if after.role == pageprint::plan::Role::Grid {
+            Role::Panel
+        } else {
+            Role::Rhythm
+        };
+        let traces = &mut record.traces.iter();
+        let Some(trace) = traces.find(|t| t.lead == lead && t.role == role) else {
+            continue;
+        };
+        let spikes = (5..after.mv.len() - 5).map(|t| (t, after.mv[t] - before.mv[t]));
+        for (t, height) in spikes.filter(|(_, height)| height.abs() > 0.5) {
+            let near = trace.samples[t - 4..t + 5].iter().flatten();
+            let rise = near.map(|mv| (mv.0 - before.mv[t]) * height.signum());
+            tall += 1;
+            found += usize::from(rise.fold(0.0, f32::max) > 0.7 * height.abs());
+        }
+    }
+    assert!(
+        tall > 20 && 2 * found > tall,
+        "{found} of {tall} tall spikes"
+    );
 }
 
 fn printed(plan: &Plan) -> RawImage {

@@ -1,7 +1,7 @@
 //! What a page must and must not have; the rest is left to chance.
 //!
 //! In: what a page draws by chance, as it is planned. Out: the same, or what is wanted instead.
-//! A page of a preset is left as it is drawn, to the last draw. Whatever a fault draws for itself
+//! A page of a preset is left as it is drawn, to the last draw; a training's may be paced. Whatever a fault draws for itself
 //! comes from a fork of the page's chance, so that page `index` of every fault is the same page
 //! (layout, signals, look) but for the fault: a fault is compared with `Fault::None` page by page.
 
@@ -128,6 +128,7 @@ impl Wanted {
 
     /// The signals: in a training, some have a pacemaker's spikes.
     pub(super) fn recording(&self, drawn: Recording, rng: &mut Rng) -> Recording {
+        // A copy: the page's own draws stay what they were before there were spikes.
         let mut own = rng.clone();
         let is_paced = match self {
             Self::Fault(fault) => *fault == Fault::Paced,
