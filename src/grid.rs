@@ -8,6 +8,7 @@
 //!   picture --ruling: darkness of coloured or pale lines--> raster
 //!           --windows: combs in local spectra, followed across the page--> anchors
 //!           --lattice: homography and mesh; the lines' offsets in 8 mm cells, twice
+//!           --lattice, clear of ink: of paper that is not flat, once more
 //!           --printed: lines that no colour has are the compression's
 //! ```
 
@@ -15,11 +16,12 @@ mod lattice;
 mod printed;
 mod ruling;
 mod spectrum;
+mod surface;
 mod windows;
 
 use crate::page::{Bounds, InPaper, Mesh, PageMap, QuarterTurn, RawImage};
 use crate::units::Mm;
-use lattice::Paper;
+use lattice::{Lines, Paper};
 
 /// Distance of the paper's strong lines; a found grid's map counts millimetres from one of them.
 pub const LINES_MM: f32 = 5.0;
@@ -76,6 +78,8 @@ const GROW_ROUNDS_MAX: usize = 10;
 const GROWTH_MIN: f32 = 1.01;
 /// The places that a sheet followed as folded from the start must know, as a share of the other's.
 const FOLDED_SHARE_MIN: f32 = 1.03;
+/// What a last reading clear of ink must know, as a share of the places before.
+const CLEARED_SHARE_MIN: f32 = 0.99;
 
 /// Finds the grid of a page whose writing is upright after `turn`.
 pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
@@ -115,6 +119,7 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
             fit = folded;
         }
     }
+    let fit = cleared(&ruling, fit, windows.period);
     let flat = fit.homography.unwrap_or(flat);
     let map = PageMap::new(ruling.to_image(&flat), mesh_of(&fit));
     let share = printed::share(image, &map, windows.period.0);
@@ -144,7 +149,13 @@ fn refined(
 ) -> lattice::Fit {
     for _ in 0..2 {
         let Some(flat) = fit.homography else { break };
-        fit = lattice::refine(ruling, &PageMap::new(flat, mesh_of(&fit)), period, paper);
+        fit = lattice::refine(
+            ruling,
+            &PageMap::new(flat, mesh_of(&fit)),
+            period,
+            paper,
+            Lines::All,
+        );
     }
     fit
 }
@@ -155,7 +166,7 @@ fn grown(ruling: &ruling::Ruling, mut fit: lattice::Fit, period: lattice::Period
     for _ in 0..GROW_ROUNDS_MAX {
         let Some(flat) = fit.homography else { break };
         let map = PageMap::new(flat, fit.mesh());
-        let next = lattice::refine(ruling, &map, period, Paper::Folded);
+        let next = lattice::refine(ruling, &map, period, Paper::Folded, Lines::All);
         let more = next.len() as f32 / fit.len().max(1) as f32;
         if more < 1.0 || next.homography.is_none() {
             break;
@@ -166,6 +177,25 @@ fn grown(ruling: &ruling::Ruling, mut fit: lattice::Fit, period: lattice::Period
         }
     }
     fit
+}
+
+/// The same by the lines that stand clear of ink, where that loses none of the places.
+fn cleared(ruling: &ruling::Ruling, fit: lattice::Fit, period: lattice::Period) -> lattice::Fit {
+    let Some(flat) = fit.homography.filter(|_| fit.residual_mm > FLAT_MM) else {
+        return fit;
+    };
+    let map = PageMap::new(flat, mesh_of(&fit));
+    let paper = if fit.residual_mm > FOLDED_MM {
+        Paper::Folded
+    } else {
+        Paper::Flat
+    };
+    let next = lattice::refine(ruling, &map, period, paper, Lines::Clear);
+    if next.homography.is_some() && next.len() as f32 >= CLEARED_SHARE_MIN * fit.len() as f32 {
+        next
+    } else {
+        fit
+    }
 }
 
 /// The candidate with the highest score, the last of equals; each is scored once.

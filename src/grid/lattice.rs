@@ -10,6 +10,7 @@ use std::collections::BinaryHeap;
 
 use super::best;
 use super::ruling::Ruling;
+use super::surface;
 use crate::math;
 use crate::page::{Bounds, Homography, InPage, InPaper, Mesh, PageMap, Point};
 use crate::units::Mm;
@@ -26,6 +27,9 @@ const HARMONICS: usize = 10;
 const OFF_MAX_MM: f32 = 1.6;
 /// The comb must be this much stronger than combs of other periods.
 const TRUST_MIN: f32 = 2.2;
+/// What stands clear of ink tells a place no further than this off what all tells: of dark 5 mm lines
+/// only the paler ones between may be left, which all look alike.
+const CLEAR_OFF_MAX_MM: f32 = 0.5;
 /// Neighbours of an anchor, and how far it may lie off them; on folded paper by this share of the
 /// lines' distance as well.
 const NEAR_MM: f64 = 22.0;
@@ -39,16 +43,23 @@ const BESIDE_MM: f64 = 12.0;
 const PLANE_ANCHORS_MIN: usize = 6;
 const SLOPE_CALM: f64 = 20.0;
 const MEND_ROUNDS: usize = 2;
-/// Node distance of the mesh.
-const MESH_MM: f32 = 12.0;
+/// Node distance of the mesh, how many nodes it has at most, and how stiff it is, against an anchor:
+/// near a plane little is left beside noise.
+const MESH_MM: f32 = 8.0;
+const NODES_MAX: usize = 10_000;
+const STIFFNESS_FLAT: f64 = 4.0;
+const STIFFNESS_FOLDED: f64 = 0.05;
+/// A node goes by the anchors around it, so near (Gaussian) and so far.
+const SEEN_MM: f64 = 6.5;
+const SEEN_MM_MAX: f64 = 36.0;
 /// Of flat paper, the plane counts so much at a node, beside its anchors (each 1 at most).
 const FADE_WEIGHT: f32 = 0.05;
 /// Of folded paper, nodes whose anchors count less continue the slope of those around, this wide
-/// (Gaussian) and so far; the mesh reaches so many nodes beyond the anchors.
+/// (Gaussian) and so far; the mesh reaches so far beyond the anchors.
 const NODE_WEIGHT_MIN: f32 = 0.2;
 const SLOPE_MM: f64 = 14.0;
 const SLOPE_MM_MAX: f64 = 45.0;
-const BEYOND_NODES: f32 = 2.0;
+const BEYOND_MM: f32 = 24.0;
 /// Longest side of the paper that is read.
 const SIDE_MM_MAX: f32 = 900.0;
 
@@ -83,6 +94,15 @@ pub enum Paper {
     Flat,
     /// It slopes: behind a fold it goes on as it began.
     Folded,
+}
+
+/// What is read as lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// All that is dark: finds the most of them.
+    All,
+    /// Where that says it better, what stands clear of ink: ink beside a line draws it.
+    Clear,
 }
 
 /// What the anchors say.
@@ -319,7 +339,7 @@ fn plane(points: impl Iterator<Item = Shifted> + Clone, calm: f64) -> Option<Pla
 }
 
 /// Reads the cells of the paper under `map` and fits again.
-pub fn refine(ruling: &Ruling, map: &PageMap, period: Period, paper: Paper) -> Fit {
+pub fn refine(ruling: &Ruling, map: &PageMap, period: Period, paper: Paper, lines: Lines) -> Fit {
     let profiles = Profiles::sum(ruling, map);
     let (columns, rows) = profiles.cell_counts();
     let mut anchors = Vec::new();
@@ -333,10 +353,10 @@ pub fn refine(ruling: &Ruling, map: &PageMap, period: Period, paper: Paper) -> F
                 && px.x < ruling.width as f32
                 && px.y < ruling.height as f32;
             on_page += usize::from(inside);
-            let (true, Some(dx)) = (inside, profiles.offset(0, center)) else {
+            let (true, Some(dx)) = (inside, profiles.offset(0, center, lines)) else {
                 continue;
             };
-            let Some(dy) = profiles.offset(1, center) else {
+            let Some(dy) = profiles.offset(1, center, lines) else {
                 continue;
             };
             anchors.push(Anchor {
@@ -356,10 +376,50 @@ struct Profiles {
     top_mm: f32,
     width_mm: f32,
     height_mm: f32,
-    axes: [Axis; 2],
+    /// Of all that is dark, and of what stands clear of ink.
+    all: [Axis; 2],
+    clear: [Axis; 2],
 }
 
-/// `sums[band * bins + bin]`, then made free of slow changes.
+/// How far lines lie off the map, and how much stronger their comb is than combs of other periods.
+#[derive(Clone, Copy)]
+struct Comb {
+    off: f32,
+    trust: f32,
+}
+
+/// Darkness of the pixels in each bin of each band, and how many they are.
+struct Sums {
+    bins: usize,
+    bands: usize,
+    sums: Vec<f32>,
+    counts: Vec<f32>,
+}
+
+impl Sums {
+    fn new(along_mm: f32, across_mm: f32) -> Self {
+        let (bins, bands) = (
+            (along_mm / BIN_MM) as usize + 1,
+            (across_mm / BAND_MM) as usize + 1,
+        );
+        Self {
+            bins,
+            bands,
+            sums: vec![0.0; bins * bands],
+            counts: vec![0.0; bins * bands],
+        }
+    }
+
+    fn add(&mut self, along: f32, across: f32, dark: f32) {
+        let (bin, band) = ((along / BIN_MM) as usize, (across / BAND_MM) as usize);
+        if along >= 0.0 && across >= 0.0 && bin < self.bins && band < self.bands {
+            self.sums[band * self.bins + bin] += dark;
+            self.counts[band * self.bins + bin] += 1.0;
+        }
+    }
+}
+
+/// The means, `sums[band * bins + bin]`, made free of slow changes.
 struct Axis {
     bins: usize,
     bands: usize,
@@ -378,19 +438,13 @@ impl Profiles {
         let (left_mm, top_mm) = (low(|p| p.x), low(|p| p.y));
         let width_mm = (high(|p| p.x) - left_mm).clamp(1.0, SIDE_MM_MAX);
         let height_mm = (high(|p| p.y) - top_mm).clamp(1.0, SIDE_MM_MAX);
-        let axis = |along: f32, across: f32| {
-            let (bins, bands) = (
-                (along / BIN_MM) as usize + 1,
-                (across / BAND_MM) as usize + 1,
-            );
-            (
-                bins,
-                bands,
-                vec![0f32; bins * bands],
-                vec![0f32; bins * bands],
-            )
+        let sums = || {
+            [
+                Sums::new(width_mm, height_mm),
+                Sums::new(height_mm, width_mm),
+            ]
         };
-        let mut parts = [axis(width_mm, height_mm), axis(height_mm, width_mm)];
+        let (mut all, mut clear) = (sums(), sums());
         for y in 0..ruling.height {
             let mut near: Option<(usize, [f32; 2])> = None;
             for x in 0..ruling.width {
@@ -407,24 +461,24 @@ impl Profiles {
                 };
                 let flat = map.flat_to_paper(x as f32, y as f32);
                 let place = [flat.x + shift[0] - left_mm, flat.y + shift[1] - top_mm];
-                let dark = ruling.dark[y * ruling.width + x];
-                for (k, (bins, bands, sums, counts)) in parts.iter_mut().enumerate() {
-                    let bin = (place[k] / BIN_MM) as usize;
-                    let band = (place[1 - k] / BAND_MM) as usize;
-                    if place[k] >= 0.0 && place[1 - k] >= 0.0 && bin < *bins && band < *bands {
-                        sums[band * *bins + bin] += dark;
-                        counts[band * *bins + bin] += 1.0;
+                let at = y * ruling.width + x;
+                for k in 0..2 {
+                    let (along, across) = (place[k], place[1 - k]);
+                    all[k].add(along, across, ruling.dark[at]);
+                    if !ruling.inky[at] {
+                        clear[k].add(along, across, ruling.dark[at]);
                     }
                 }
             }
         }
-        let axes = parts.map(|(bins, bands, sums, counts)| Axis::of(bins, bands, &sums, &counts));
+        let axes = |sums: [Sums; 2]| sums.map(|sums| Axis::of(&sums));
         Self {
             left_mm,
             top_mm,
             width_mm,
             height_mm,
-            axes,
+            all: axes(all),
+            clear: axes(clear),
         }
     }
 
@@ -443,23 +497,35 @@ impl Profiles {
     }
 
     /// How far the lines across `axis` lie beyond the map's whole periods, where trusted.
-    fn offset(&self, axis: usize, center: Point<InPaper>) -> Option<f32> {
+    fn offset(&self, axis: usize, center: Point<InPaper>, lines: Lines) -> Option<f32> {
         let place = [center.x - self.left_mm, center.y - self.top_mm];
         // Paper coordinates of bin 0, so that phases are the map's own.
         let origin = [self.left_mm, self.top_mm][axis];
-        self.axes[axis].offset(place[axis], place[1 - axis], origin)
+        let comb = |axes: &[Axis; 2]| axes[axis].comb(place[axis], place[1 - axis], origin);
+        // Of dark or sparse lines little stands clear of ink.
+        let all = comb(&self.all)?;
+        let clear = match lines {
+            Lines::All => None,
+            Lines::Clear => comb(&self.clear),
+        };
+        let is_better = |clear: &Comb| {
+            clear.trust > all.trust && (clear.off - all.off).abs() < CLEAR_OFF_MAX_MM
+        };
+        let best = clear.filter(is_better).unwrap_or(all);
+        (all.trust > TRUST_MIN && best.off.abs() < OFF_MAX_MM - 0.1).then_some(best.off)
     }
 }
 
 impl Axis {
-    fn of(bins: usize, bands: usize, sums: &[f32], counts: &[f32]) -> Self {
+    fn of(of: &Sums) -> Self {
+        let (bins, bands) = (of.bins, of.bands);
         let mut out = vec![0f32; bins * bands];
         let reach = (PERIOD_MM / BIN_MM / 2.0) as usize;
         for band in 0..bands {
             let mean = |k: usize| {
                 let at = band * bins + k;
-                if counts[at] > 0.0 {
-                    sums[at] / counts[at]
+                if of.counts[at] > 0.0 {
+                    of.sums[at] / of.counts[at]
                 } else {
                     f32::NAN
                 }
@@ -483,7 +549,8 @@ impl Axis {
         }
     }
 
-    fn offset(&self, along: f32, across: f32, origin: f32) -> Option<f32> {
+    /// The lines' comb around a place whose bin 0 is at `origin` of the paper.
+    fn comb(&self, along: f32, across: f32, origin: f32) -> Option<Comb> {
         let profile = self.profile(along, across);
         let first = ((along - 3.0 * REACH_MM) / BIN_MM).floor() + 0.5;
         let waves = waves(&profile, first * BIN_MM + origin);
@@ -505,8 +572,8 @@ impl Axis {
         let score = |off: f32| comb(off) * (1.0 - 0.35 * off * off);
         let off = best((-steps..=steps).map(|k| k as f32 * 0.05), score)?;
         let fine = best((-6..=6).map(|k| off + k as f32 * 0.01), comb)?;
-        let trusted = comb(fine) > TRUST_MIN * noise * (HARMONICS as f32).sqrt();
-        (trusted && off.abs() < OFF_MAX_MM - 0.1).then_some(fine)
+        let trust = comb(fine) / (noise * (HARMONICS as f32).sqrt()).max(f32::MIN_POSITIVE);
+        Some(Comb { off: fine, trust })
     }
 
     /// The bins around a place, weighted by nearness along and across.
@@ -692,8 +759,7 @@ impl Fit {
         self.anchors.len()
     }
 
-    /// The residuals, averaged around the nodes of a lattice that is `MESH_MM` wide, and continued
-    /// beyond the anchors.
+    /// The residuals as a surface on a lattice, continued beyond the anchors.
     pub fn mesh(&self) -> Option<Mesh> {
         let bound = |k: usize, f: fn(f64, f64) -> f64, from: f64| {
             self.anchors
@@ -702,21 +768,38 @@ impl Fit {
         };
         let beyond = match self.paper {
             Paper::Flat => 0.0,
-            Paper::Folded => BEYOND_NODES * MESH_MM,
+            Paper::Folded => BEYOND_MM,
         };
         let (left, top) = (bound(0, f64::min, f64::MAX), bound(1, f64::min, f64::MAX));
         let (left, top) = (left - beyond, top - beyond);
         let (right, bottom) = (bound(0, f64::max, f64::MIN), bound(1, f64::max, f64::MIN));
         let size = |span: f32| ((span + beyond) / MESH_MM).ceil() as usize + 1;
         let (columns, rows) = (size(right - left).max(2), size(bottom - top).max(2));
-        if columns * rows > 10_000 {
+        if columns * rows > NODES_MAX {
             return None;
         }
-        let shift = (0..columns * rows)
-            .map(|node| {
+        let seen: Vec<surface::Seen> = self
+            .anchors
+            .iter()
+            .map(|anchor| surface::Seen {
+                place: [
+                    (anchor.paper[0] - f64::from(left)) / f64::from(MESH_MM),
+                    (anchor.paper[1] - f64::from(top)) / f64::from(MESH_MM),
+                ],
+                value: anchor.residual.map(f64::from),
+            })
+            .collect();
+        let stiffness = match self.paper {
+            Paper::Flat => STIFFNESS_FLAT,
+            Paper::Folded => STIFFNESS_FOLDED,
+        };
+        let shift = surface::fit(&seen, [columns, rows], stiffness)
+            .into_iter()
+            .enumerate()
+            .map(|(node, shift)| {
                 let x = left + MESH_MM * (node % columns) as f32;
                 let y = top + MESH_MM * (node / columns) as f32;
-                self.shift_at([f64::from(x), f64::from(y)])
+                self.settled([f64::from(x), f64::from(y)], shift)
             })
             .collect();
         Some(Mesh::new(
@@ -728,30 +811,30 @@ impl Fit {
         ))
     }
 
-    /// The residual at a place: the mean of the anchors there, or what those around come to.
-    fn shift_at(&self, place: [f64; 2]) -> [f32; 2] {
+    /// The surface at a place as far as anchors stand there, or what those around come to.
+    fn settled(&self, place: [f64; 2], surface: [f32; 2]) -> [f32; 2] {
         let square = |anchor: &Anchor| {
             let off = [0, 1].map(|k| anchor.paper[k] - place[k]);
             off[0] * off[0] + off[1] * off[1]
         };
-        let mut sums = [0f32; 3];
-        for anchor in &self.anchors {
-            let off = square(anchor) as f32 / (MESH_MM * MESH_MM);
-            if off < 9.0 {
-                let weight = math::exp(-off / 0.6);
-                sums[0] += weight * anchor.residual[0];
-                sums[1] += weight * anchor.residual[1];
-                sums[2] += weight;
-            }
-        }
-        let weight = match self.paper {
+        let near = self
+            .anchors
+            .iter()
+            .map(square)
+            .filter(|off| *off < SEEN_MM_MAX * SEEN_MM_MAX);
+        let weight: f32 = near
+            .map(|off| math::exp(-(off / (2.0 * SEEN_MM * SEEN_MM)) as f32))
+            .sum();
+        match self.paper {
             // Where no line was seen the mesh fades to the plane.
-            Paper::Flat => sums[2] + FADE_WEIGHT,
-            Paper::Folded => sums[2],
-        };
-        if self.paper == Paper::Flat || weight >= NODE_WEIGHT_MIN {
-            return [sums[0] / weight, sums[1] / weight];
+            Paper::Flat => surface.map(|shift| shift * weight / (weight + FADE_WEIGHT)),
+            Paper::Folded if weight >= NODE_WEIGHT_MIN => surface,
+            Paper::Folded => self.sloping(place, square),
         }
+    }
+
+    /// What the anchors around a place, and their slope, come to there.
+    fn sloping(&self, place: [f64; 2], square: impl Fn(&Anchor) -> f64) -> [f32; 2] {
         let around = self.anchors.iter().filter_map(|anchor| {
             let off = square(anchor);
             let weight = math::exp(-(off / (2.0 * SLOPE_MM * SLOPE_MM)) as f32);

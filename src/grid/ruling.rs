@@ -10,6 +10,13 @@ use crate::page::{Homography, RawImage};
 const SIDE_MAX: usize = 2400;
 /// Ink is darker than this share of its neighbourhood's paper in the brightest channel.
 const INK_SHARE: f32 = 0.6;
+/// So is what is this many times as dark as the ruling's lines, the darkest so large share of it.
+/// Beside ink, pixels are blurred so far.
+const INK_TIMES: f32 = 2.2;
+const LINES_SHARE: f32 = 0.05;
+const BESIDE_PX: usize = 2;
+/// One pixel of so many tells how dark the lines are.
+const SAMPLED: usize = 7;
 /// Side of the squares whose brightest pixels tell the paper's level.
 const BLOCK: usize = 24;
 
@@ -18,6 +25,9 @@ pub struct Ruling {
     pub width: usize,
     pub height: usize,
     pub dark: Vec<f32>,
+    /// Whether ink stands at a pixel or beside it: what is dark there may be no ruling. Of dark or
+    /// sparse lines, they themselves are taken for ink.
+    pub inky: Vec<bool>,
     shrink: usize,
 }
 
@@ -44,19 +54,25 @@ impl Ruling {
         }
         let (paper_low, paper_high) = (Levels::of(&low, width), Levels::of(&high, width));
         let mut dark = vec![0f32; width * height];
+        let mut ink = vec![false; width * height];
         for y in 0..height {
             for x in 0..width {
                 let at = y * width + x;
-                let is_ink = high[at] < INK_SHARE * paper_high.at(x, y);
-                if !is_ink {
+                ink[at] = high[at] < INK_SHARE * paper_high.at(x, y);
+                if !ink[at] {
                     dark[at] = (1.0 - low[at] / paper_low.at(x, y)).clamp(0.0, 1.0);
                 }
             }
+        }
+        let usual = line_darkness(&dark);
+        for (ink, dark) in ink.iter_mut().zip(&dark) {
+            *ink |= *dark > INK_TIMES * usual;
         }
         Self {
             width,
             height,
             dark,
+            inky: widened(&ink, width),
             shrink,
         }
     }
@@ -64,10 +80,12 @@ impl Ruling {
     /// A ruling of the given darkness, for tests.
     #[cfg(test)]
     pub fn of_dark(width: usize, height: usize, dark: Vec<f32>) -> Self {
+        let inky = vec![false; dark.len()];
         Self {
             width,
             height,
             dark,
+            inky,
             shrink: 1,
         }
     }
@@ -79,6 +97,31 @@ impl Ruling {
         let grow = Homography::new([s, 0.0, shift, 0.0, s, shift, 0.0, 0.0, 1.0]);
         grow.expect("a shrink factor is positive").after(map)
     }
+}
+
+/// How dark a ruling's lines are, at least.
+fn line_darkness(dark: &[f32]) -> f32 {
+    let mut some: Vec<f32> = dark.iter().step_by(SAMPLED).copied().collect();
+    let at = (some.len() as f32 * (1.0 - LINES_SHARE)) as usize;
+    *some.select_nth_unstable_by(at, f32::total_cmp).1
+}
+
+/// The same with `BESIDE_PX` pixels around each.
+fn widened(ink: &[bool], width: usize) -> Vec<bool> {
+    let mut out = vec![false; ink.len()];
+    let height = ink.len() / width;
+    for y in 0..height {
+        for x in 0..width {
+            if !ink[y * width + x] {
+                continue;
+            }
+            let across = x.saturating_sub(BESIDE_PX)..(x + BESIDE_PX + 1).min(width);
+            for row in y.saturating_sub(BESIDE_PX)..(y + BESIDE_PX + 1).min(height) {
+                out[row * width..][across.clone()].fill(true);
+            }
+        }
+    }
+    out
 }
 
 /// Brightness of the paper, bilinear between squares.
