@@ -167,3 +167,43 @@ impl Levels {
             + (node(a, d) * (1.0 - u) + node(b, d) * u) * v
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines every 8 px of `line`, and an upright stroke of `ink` at x 100 to 103.
+    fn ruling(line: [u8; 3], ink: [u8; 3]) -> Ruling {
+        let (width, height) = (240, 160);
+        let color = |x: usize, y: usize| match (x, x.is_multiple_of(8) || y.is_multiple_of(8)) {
+            (100..=103, _) => ink,
+            (_, true) => line,
+            (_, false) => [250, 248, 246],
+        };
+        let pixels = (0..width * height).flat_map(|at| color(at % width, at / width));
+        Ruling::of(&RawImage::new(width, height, pixels.collect()).unwrap())
+    }
+
+    #[track_caller]
+    fn check(line: [u8; 3], ink: [u8; 3], inky: std::ops::RangeInclusive<usize>) {
+        let ruling = ruling(line, ink);
+        for x in 0..ruling.width {
+            let found = ruling.inky[81 * ruling.width + x];
+            assert_eq!(found, inky.contains(&x), "x {x}");
+        }
+    }
+
+    #[test]
+    fn ink_and_what_is_beside_it_is_told_from_pale_lines() {
+        let beside = 100 - BESIDE_PX..=103 + BESIDE_PX;
+        check([245, 195, 195], [30, 30, 35], beside.clone());
+        check([245, 195, 195], [40, 60, 190], beside);
+    }
+
+    #[test]
+    fn lines_as_dark_as_coloured_ink_hide_it() {
+        #[expect(clippy::reversed_empty_ranges, reason = "no pixel at all")]
+        let none = 1..=0;
+        check([200, 60, 70], [40, 60, 190], none);
+    }
+}
