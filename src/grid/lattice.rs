@@ -27,8 +27,8 @@ const HARMONICS: usize = 10;
 const OFF_MAX_MM: f32 = 1.6;
 /// The comb must be this much stronger than combs of other periods.
 const TRUST_MIN: f32 = 2.2;
-/// What stands clear of ink tells a place no further than this off what all tells: of dark 5 mm lines
-/// only the paler ones between may be left, which all look alike.
+/// What stands clear of ink tells a place no further than this off what all tells: of dark 5 mm
+/// lines only the paler ones between may be left, which all look alike.
 const CLEAR_OFF_MAX_MM: f32 = 0.5;
 /// Neighbours of an anchor, and how far it may lie off them; on folded paper by this share of the
 /// lines' distance as well.
@@ -340,7 +340,7 @@ fn plane(points: impl Iterator<Item = Shifted> + Clone, calm: f64) -> Option<Pla
 
 /// Reads the cells of the paper under `map` and fits again.
 pub fn refine(ruling: &Ruling, map: &PageMap, period: Period, paper: Paper, lines: Lines) -> Fit {
-    let profiles = Profiles::sum(ruling, map);
+    let profiles = Profiles::sum(ruling, map, lines);
     let (columns, rows) = profiles.cell_counts();
     let mut anchors = Vec::new();
     let mut on_page = 0usize;
@@ -353,10 +353,10 @@ pub fn refine(ruling: &Ruling, map: &PageMap, period: Period, paper: Paper, line
                 && px.x < ruling.width as f32
                 && px.y < ruling.height as f32;
             on_page += usize::from(inside);
-            let (true, Some(dx)) = (inside, profiles.offset(0, center, lines)) else {
+            let (true, Some(dx)) = (inside, profiles.offset(0, center)) else {
                 continue;
             };
-            let Some(dy) = profiles.offset(1, center, lines) else {
+            let Some(dy) = profiles.offset(1, center) else {
                 continue;
             };
             anchors.push(Anchor {
@@ -376,9 +376,9 @@ struct Profiles {
     top_mm: f32,
     width_mm: f32,
     height_mm: f32,
-    /// Of all that is dark, and of what stands clear of ink.
+    /// Of all that is dark, and, where it is asked for, of what stands clear of ink.
     all: [Axis; 2],
-    clear: [Axis; 2],
+    clear: Option<[Axis; 2]>,
 }
 
 /// How far lines lie off the map, and how much stronger their comb is than combs of other periods.
@@ -427,7 +427,7 @@ struct Axis {
 }
 
 impl Profiles {
-    fn sum(ruling: &Ruling, map: &PageMap) -> Self {
+    fn sum(ruling: &Ruling, map: &PageMap, lines: Lines) -> Self {
         let corners = [(0, 0), (1, 0), (1, 1), (0, 1)].map(|(a, b)| {
             let x = (a * (ruling.width - 1)) as f32;
             let y = (b * (ruling.height - 1)) as f32;
@@ -444,7 +444,7 @@ impl Profiles {
                 Sums::new(height_mm, width_mm),
             ]
         };
-        let (mut all, mut clear) = (sums(), sums());
+        let (mut all, mut clear) = (sums(), (lines == Lines::Clear).then(sums));
         for y in 0..ruling.height {
             let mut near: Option<(usize, [f32; 2])> = None;
             for x in 0..ruling.width {
@@ -465,7 +465,7 @@ impl Profiles {
                 for k in 0..2 {
                     let (along, across) = (place[k], place[1 - k]);
                     all[k].add(along, across, ruling.dark[at]);
-                    if !ruling.inky[at] {
+                    if let Some(clear) = clear.as_mut().filter(|_| !ruling.inky[at]) {
                         clear[k].add(along, across, ruling.dark[at]);
                     }
                 }
@@ -478,7 +478,7 @@ impl Profiles {
             width_mm,
             height_mm,
             all: axes(all),
-            clear: axes(clear),
+            clear: clear.map(axes),
         }
     }
 
@@ -497,17 +497,14 @@ impl Profiles {
     }
 
     /// How far the lines across `axis` lie beyond the map's whole periods, where trusted.
-    fn offset(&self, axis: usize, center: Point<InPaper>, lines: Lines) -> Option<f32> {
+    fn offset(&self, axis: usize, center: Point<InPaper>) -> Option<f32> {
         let place = [center.x - self.left_mm, center.y - self.top_mm];
         // Paper coordinates of bin 0, so that phases are the map's own.
         let origin = [self.left_mm, self.top_mm][axis];
         let comb = |axes: &[Axis; 2]| axes[axis].comb(place[axis], place[1 - axis], origin);
         // Of dark or sparse lines little stands clear of ink.
         let all = comb(&self.all)?;
-        let clear = match lines {
-            Lines::All => None,
-            Lines::Clear => comb(&self.clear),
-        };
+        let clear = self.clear.as_ref().and_then(comb);
         let is_better = |clear: &Comb| {
             clear.trust > all.trust && (clear.off - all.off).abs() < CLEAR_OFF_MAX_MM
         };
