@@ -22,6 +22,8 @@ mod windows;
 use crate::page::{Bounds, InPaper, Mesh, PageMap, QuarterTurn, RawImage};
 use crate::units::Mm;
 use lattice::{Lines, Paper};
+use ruling::{DarkLines, Ruling};
+use windows::Windows;
 
 /// Distance of the paper's strong lines; a found grid's map counts millimetres from one of them.
 pub const LINES_MM: f32 = 5.0;
@@ -66,6 +68,11 @@ pub enum GridError {
 const PRINTED_MIN: f32 = 0.5;
 const STRENGTH_MIN: f32 = 0.55;
 const SEEN_MIN: f32 = 0.12;
+/// Where ink stands in more of the page than this it may be the ruling; it is if so many times as
+/// much of the page shows lines then, or lines so much stronger.
+const INK_SPREAD_MAX: f32 = 0.4;
+const MORE_SEEN_MIN: f32 = 1.05;
+const STRONGER_MIN: f32 = 1.15;
 const RESIDUAL_MAX_MM: f32 = 0.35;
 /// A flat page's lines lie this close to a homography; a mesh would only add noise.
 const FLAT_MM: f32 = 0.06;
@@ -83,8 +90,7 @@ const CLEARED_SHARE_MIN: f32 = 0.99;
 
 /// Finds the grid of a page whose writing is upright after `turn`.
 pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
-    let ruling = ruling::Ruling::of(image);
-    let windows = windows::search(&ruling);
+    let (ruling, windows) = ruling_of(image);
     if windows.strength < STRENGTH_MIN {
         return Err(GridError::NoRuling {
             strength: windows.strength,
@@ -133,6 +139,26 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
         residual_mm: fit.residual_mm,
         area: fit.area(),
     })
+}
+
+/// The ruling and what its windows say; of lines as dark as ink, where they are seen better so.
+fn ruling_of(image: &RawImage) -> (Ruling, Windows) {
+    let ruling = Ruling::of(image, DarkLines::Ink);
+    let windows = windows::search(&ruling);
+    let is_found = windows.strength >= STRENGTH_MIN && windows.seen >= SEEN_MIN;
+    if is_found && ruling.ink_spread < INK_SPREAD_MAX {
+        return (ruling, windows);
+    }
+    let other = Ruling::of(image, DarkLines::Ruling);
+    let seen = windows::search(&other);
+    let is_better = !is_found
+        || seen.seen > MORE_SEEN_MIN * windows.seen
+        || seen.strength > STRONGER_MIN * windows.strength;
+    if seen.strength >= STRENGTH_MIN && seen.seen >= SEEN_MIN && is_better {
+        (other, seen)
+    } else {
+        (ruling, windows)
+    }
 }
 
 /// What is left of the paper's shape beside the plane, where that is more than noise.

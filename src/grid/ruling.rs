@@ -19,6 +19,8 @@ const BESIDE_PX: usize = 2;
 const SAMPLED: usize = 7;
 /// Side of the squares whose brightest pixels tell the paper's level.
 const BLOCK: usize = 24;
+/// Ink stands in a square with so many dark pixels.
+const INK_IN_SQUARE: usize = 24;
 
 /// Darkness of the ruling, 0 (paper) to 1.
 pub struct Ruling {
@@ -28,11 +30,22 @@ pub struct Ruling {
     /// Whether ink stands at a pixel or beside it: what is dark there may be no ruling. Of dark or
     /// sparse lines, they themselves are taken for ink.
     pub inky: Vec<bool>,
+    /// Share of the page's squares in which ink stands, taken out or not.
+    pub ink_spread: f32,
     shrink: usize,
 }
 
+/// What dark lines are taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DarkLines {
+    /// Traces and letters, which are taken out.
+    Ink,
+    /// The ruling: of a grid printed in black or copied in grey.
+    Ruling,
+}
+
 impl Ruling {
-    pub fn of(image: &RawImage) -> Self {
+    pub fn of(image: &RawImage, lines: DarkLines) -> Self {
         let shrink = image.width().max(image.height()).div_ceil(SIDE_MAX).max(1);
         let (width, height) = (image.width() / shrink, image.height() / shrink);
         let mut low = vec![0f32; width * height];
@@ -59,10 +72,14 @@ impl Ruling {
             for x in 0..width {
                 let at = y * width + x;
                 ink[at] = high[at] < INK_SHARE * paper_high.at(x, y);
-                if !ink[at] {
+                if !ink[at] || lines == DarkLines::Ruling {
                     dark[at] = (1.0 - low[at] / paper_low.at(x, y)).clamp(0.0, 1.0);
                 }
             }
+        }
+        let ink_spread = spread(&ink, width);
+        if lines == DarkLines::Ruling {
+            ink.fill(false);
         }
         let usual = line_darkness(&dark);
         for (ink, dark) in ink.iter_mut().zip(&dark) {
@@ -73,6 +90,7 @@ impl Ruling {
             height,
             dark,
             inky: widened(&ink, width),
+            ink_spread,
             shrink,
         }
     }
@@ -86,6 +104,7 @@ impl Ruling {
             height,
             dark,
             inky,
+            ink_spread: 0.0,
             shrink: 1,
         }
     }
@@ -97,6 +116,17 @@ impl Ruling {
         let grow = Homography::new([s, 0.0, shift, 0.0, s, shift, 0.0, 0.0, 1.0]);
         grow.expect("a shrink factor is positive").after(map)
     }
+}
+
+/// Share of the squares in which ink stands.
+fn spread(ink: &[bool], width: usize) -> f32 {
+    let columns = width.div_ceil(BLOCK);
+    let mut counts = vec![0; columns * (ink.len() / width).div_ceil(BLOCK)];
+    for (at, _) in ink.iter().enumerate().filter(|(_, ink)| **ink) {
+        counts[at / width / BLOCK * columns + at % width / BLOCK] += 1;
+    }
+    let full = counts.iter().filter(|count| **count >= INK_IN_SQUARE);
+    full.count() as f32 / counts.len().max(1) as f32
 }
 
 /// How dark a ruling's lines are, at least.
@@ -181,7 +211,10 @@ mod tests {
             (_, false) => [250, 248, 246],
         };
         let pixels = (0..width * height).flat_map(|at| color(at % width, at / width));
-        Ruling::of(&RawImage::new(width, height, pixels.collect()).unwrap())
+        Ruling::of(
+            &RawImage::new(width, height, pixels.collect()).unwrap(),
+            DarkLines::Ink,
+        )
     }
 
     #[track_caller]
