@@ -254,6 +254,10 @@ mod tests {
         MinorOnly,
         MajorOnly,
         Dots,
+        /// Lines in black, some of them as dark as the trace.
+        Dark,
+        /// 5 mm lines, and something pale half way between them.
+        Between,
         None,
     }
 
@@ -275,8 +279,9 @@ mod tests {
                     |w: f64, pitch: f64| ((w / pitch + 0.5).floor() * pitch - w).abs() < 0.09;
                 let (minor, major) = ((near(u, 1.0), near(v, 1.0)), near(u, 5.0) || near(v, 5.0));
                 let ruled = match look {
-                    Look::Lines | Look::MinorOnly => minor.0 || minor.1,
+                    Look::Lines | Look::MinorOnly | Look::Dark => minor.0 || minor.1,
                     Look::MajorOnly => major,
+                    Look::Between => near(u, 2.5) || near(v, 2.5),
                     Look::Dots => minor.0 && minor.1,
                     Look::None => false,
                 };
@@ -285,6 +290,8 @@ mod tests {
                 let grain = (seed >> 24) as i32 * noise / 256;
                 let color = match (trace, ruled, major && look != Look::MinorOnly) {
                     (true, _, _) => [30, 30, 35],
+                    (_, true, true) if look == Look::Dark => [60, 62, 64],
+                    (_, true, false) if look == Look::Dark => [150, 148, 148],
                     (_, true, true) => [240, 150, 150],
                     (_, true, false) => [245, 195, 195],
                     _ => [250, 248, 246],
@@ -429,6 +436,16 @@ mod tests {
             matches!(found, Err(GridError::NotPrinted { .. })),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn lines_as_dark_as_ink() {
+        check((7.7, 7.7), 0.4, 0.0, Look::Dark);
+    }
+
+    #[test]
+    fn what_stands_between_the_lines_halves_no_millimetre() {
+        check((8.0, 8.0), 0.7, 0.0, Look::Between);
     }
 
     #[test]
