@@ -128,14 +128,15 @@ pub struct Calibration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaperScale {
     Grid,
-    /// Scaled so that a pulse, or the layout's usual length, came out right: the pulse's height
-    /// proves nothing.
+    /// Scaled so that a pulse is as high as its gain, or the recording as long as usual: neither
+    /// proves a speed, and the pulse proves millivolts alone.
     Fitted,
 }
 
-const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
-const USUAL_GAIN_MM_MV: f32 = 10.0;
-const USUAL_SPEED: MmPerSecond = MmPerSecond(25.0);
+/// Usual gains, millimetres a millivolt, and the one for want of any evidence.
+pub const GAINS: [f32; 3] = [5.0, 10.0, 20.0];
+pub const USUAL_GAIN: MmPerMillivolt = MmPerMillivolt(10.0);
+pub const USUAL_SPEED: MmPerSecond = MmPerSecond(25.0);
 /// Usual paper speeds.
 pub const SPEEDS: [MmPerSecond; 3] = [MmPerSecond(12.5), USUAL_SPEED, MmPerSecond(50.0)];
 /// A speed is certain if it is this much likelier than the next, nats: one in 30.
@@ -174,7 +175,7 @@ pub fn calibrate(
 ) -> Calibration {
     let mut doubts = Vec::new();
     let speed = speed(labels, (pulses, scale), lengths, given, &mut doubts);
-    let gain = gain(labels, pulses, scale, given, &mut doubts);
+    let gain = gain(labels, pulses, given, &mut doubts);
     if is_half_named(labels) && !has_half(gain.value.0) {
         doubts.push(Doubt::ChestGainUnclear);
     }
@@ -287,7 +288,6 @@ fn speed_of(label: &Label) -> Option<usize> {
 fn gain(
     labels: &[Label],
     pulses: &[Pulse],
-    scale: PaperScale,
     given: Given,
     doubts: &mut Vec<Doubt>,
 ) -> Known<MmPerMillivolt> {
@@ -298,7 +298,7 @@ fn gain(
     {
         doubts.push(Doubt::TwoGains(MmPerMillivolt(a), MmPerMillivolt(b)));
     }
-    let height = pulse_height(pulses).filter(|_| scale == PaperScale::Grid);
+    let height = pulse_height(pulses);
     let usual = |height: Mm| {
         GAINS
             .into_iter()
@@ -332,13 +332,13 @@ fn gain(
             known(pulse.0, Evidence::Measured)
         }
         (Some(pulse), text) => {
-            if text.is_none() && pulse != USUAL_GAIN_MM_MV {
+            if text.is_none() && pulse != USUAL_GAIN.0 {
                 doubts.push(Doubt::UnusualPulse(MmPerMillivolt(pulse)));
             }
             known(pulse, Evidence::Measured)
         }
         (None, Some(text)) => {
-            if text != USUAL_GAIN_MM_MV {
+            if text != USUAL_GAIN.0 {
                 doubts.push(Doubt::UnusualGain(MmPerMillivolt(text)));
             }
             known(text, Evidence::Read)
@@ -402,6 +402,18 @@ fn written(labels: &[Label]) -> impl Iterator<Item = &Label> {
         };
         is_text(label) && label.score >= TEXT_SCORE_MIN && !labels.iter().any(is_beaten)
     })
+}
+
+/// The gain that a text says.
+pub fn written_gain(labels: &[Label]) -> Option<MmPerMillivolt> {
+    texts(labels, gain_of).0.map(MmPerMillivolt)
+}
+
+/// The paper speed that a text says.
+pub fn written_speed(labels: &[Label]) -> Option<MmPerSecond> {
+    texts(labels, |label| speed_of(label).map(|k| SPEEDS[k].0))
+        .0
+        .map(MmPerSecond)
 }
 
 /// The strongest text's value, and a nearly as strong one that says something else.

@@ -290,6 +290,7 @@ mod tests {
                 let grain = (seed >> 24) as i32 * noise / 256;
                 let color = match (trace, ruled, major && look != Look::MinorOnly) {
                     (true, _, _) => [30, 30, 35],
+                    (_, true, false) if look == Look::Between => [250, 232, 230],
                     (_, true, true) if look == Look::Dark => [60, 62, 64],
                     (_, true, false) if look == Look::Dark => [150, 148, 148],
                     (_, true, true) => [240, 150, 150],

@@ -2,18 +2,21 @@
 //!
 //! In: the grid or why there is none, the quarter turn, the labels. Out: `Geometry`: a map in
 //! millimetres and how they are known. Without a grid the rows' direction comes from the labels'
-//! lattice, and the scale from the calibration pulse (10 mm, at the one gain whose pulse is as
-//! high) or from the usual length of the layout, 10 s at 25 mm/s; either is marked as such.
+//! lattice, and the scale from the calibration pulse (1 mV, as high as the gain that a text says) or
+//! from the usual length of the layout, 10 s at the speed that a text says; either is marked as such.
 
 use super::labels::{pulse_feet, seen_leads};
-use crate::calibration::{Evidence, PaperScale, pulse_boxes, pulse_height};
+use crate::calibration::{
+    Evidence, GAINS, PaperScale, USUAL_GAIN, USUAL_SPEED, pulse_boxes, pulse_height, written_gain,
+    written_speed,
+};
 use crate::grid::{Grid, GridError};
 use crate::labels::Label;
 use crate::layout::LayoutError;
 use crate::layout::fit::{Fit, fit};
 use crate::math;
 use crate::page::{Homography, PageMap, QuarterTurn};
-use crate::units::Mm;
+use crate::units::{Mm, MmPerMillivolt, MmPerSecond};
 
 /// The map of a page.
 #[derive(Clone, Debug)]
@@ -31,10 +34,11 @@ pub struct Geometry {
 /// were seen the map is a guess.
 const BENT_MM: f32 = 0.3;
 
-/// Length of a page's recording for want of a grid: 10 s at 25 mm/s.
-const USUAL_LENGTH_MM: f32 = 250.0;
-/// Height of a pulse for want of a grid: 1 mV at 10 mm/mV.
-const USUAL_PULSE_MM: f32 = 10.0;
+/// How long a page's recording is for want of a grid, and how long it is on paper at most.
+const USUAL_LENGTH_S: f32 = 10.0;
+const USUAL_LENGTH_MM_MAX: f32 = 250.0;
+/// A pulse's box holds its line as well.
+const LINE_WIDTH_MM: f32 = 0.35;
 /// Pulse and length agree to this, or the length is not the usual one.
 const AGREE: f32 = 0.15;
 /// Rows of a page of one column stand this far apart for want of anything else.
@@ -71,9 +75,16 @@ pub fn find(
     let tilt = math::atan2(lattice.lattice.across[1], lattice.lattice.across[0]);
     let upright = turned(turn, tilt, 1.0, 1.0);
     let lattice = fit(&upright)?;
-    let pulse =
-        pulse_height(&pulse_boxes(labels, &upright)).map(|height| height.0 / USUAL_PULSE_MM);
-    let (x, y) = px_per_mm(&lattice, pulse);
+    let pulse = pulse_height(&pulse_boxes(labels, &upright)).map(|height| height.0);
+    let length = px_per_mm_along(&lattice, written_speed(labels).unwrap_or(USUAL_SPEED));
+    let (x, y) = match (pulse, length) {
+        (Some(pulse), _) => px_per_mm(length, pulse, written_gain(labels)),
+        (None, Some(length)) => (length, length),
+        (None, None) => {
+            let down = math::hypot(lattice.lattice.down[0], lattice.lattice.down[1]);
+            (down / USUAL_PITCH_MM, down / USUAL_PITCH_MM)
+        }
+    };
     let evidence = if pulse.is_some() {
         Evidence::Measured
     } else {
@@ -101,18 +112,58 @@ fn turned(turn: QuarterTurn, tilt: f32, x: f32, y: f32) -> PageMap {
     PageMap::new(map.expect("a positive scale has an inverse"), None)
 }
 
-/// Pixels a millimetre along and across the rows.
-fn px_per_mm(fit: &Fit, pulse: Option<f32>) -> (f32, f32) {
+/// Pixels a millimetre along and across the rows: by the recording's usual length, and by the pulse's
+/// height in pixels at the gain that is written, or where none is, at one that agrees with the length.
+fn px_per_mm(length: Option<f32>, pulse: f32, gain: Option<MmPerMillivolt>) -> (f32, f32) {
+    let by_pulse = |gain: f32| pulse / (gain + LINE_WIDTH_MM);
+    let agrees =
+        |gain: &f32| length.is_some_and(|length| (length / by_pulse(*gain) - 1.0).abs() < AGREE);
+    let gain = gain.map(|gain| gain.0);
+    let gain = gain.or_else(|| GAINS.into_iter().find(agrees));
+    let gain = gain.unwrap_or(USUAL_GAIN.0);
+    let px = by_pulse(gain);
+    (length.filter(|_| agrees(&gain)).unwrap_or(px), px)
+}
+
+/// The same by the length of a recording that lasts as long as most do at this speed.
+fn px_per_mm_along(fit: &Fit, speed: MmPerSecond) -> Option<f32> {
     let columns = fit.layout.column_count();
     let across = math::hypot(fit.lattice.across[0], fit.lattice.across[1]);
-    let length = (columns > 1).then(|| across * columns as f32 / USUAL_LENGTH_MM);
-    match (length, pulse) {
-        (Some(length), Some(pulse)) if (length / pulse - 1.0).abs() < AGREE => (length, pulse),
-        (_, Some(pulse)) => (pulse, pulse),
-        (Some(length), None) => (length, length),
-        (None, None) => {
-            let pitch = math::hypot(fit.lattice.down[0], fit.lattice.down[1]) / USUAL_PITCH_MM;
-            (pitch, pitch)
+    let usual_mm = (USUAL_LENGTH_S * speed.0).min(USUAL_LENGTH_MM_MAX);
+    (columns > 1).then(|| across * columns as f32 / usual_mm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page of 8 px/mm along its rows, its pulse as high as `gain` makes it; `length` is what the
+    /// recording tells.
+    fn check(length: Option<f32>, gain: f32, written: Option<f32>, expected: f32) {
+        let pulse = 8.0 * (gain + LINE_WIDTH_MM);
+        let (x, y) = px_per_mm(length, pulse, written.map(MmPerMillivolt));
+        assert!((x / expected - 1.0).abs() < 0.01, "{x} px/mm along");
+        assert!((y / expected - 1.0).abs() < 0.03, "{y} px/mm across");
+    }
+
+    #[test]
+    fn a_pulse_is_as_high_as_the_written_gain() {
+        for gain in GAINS {
+            check(None, gain, Some(gain), 8.0);
+            check(Some(20.0), gain, Some(gain), 8.0);
         }
+    }
+
+    #[test]
+    fn the_length_tells_a_gain_that_is_not_written() {
+        for gain in GAINS {
+            check(Some(8.0), gain, None, 8.0);
+        }
+    }
+
+    #[test]
+    fn for_want_of_both_the_gain_is_the_usual_one() {
+        check(None, 10.0, None, 8.0);
+        check(None, 20.0, None, 8.0 * 20.35 / 10.35);
     }
 }

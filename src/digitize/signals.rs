@@ -18,7 +18,7 @@ use crate::page::{InPanel, InPaper, PageMap, Point, RawImage};
 use crate::record::{self, PageCalibration, Record, Role, TraceRecord, checks, doubts, naming};
 use crate::signal::bars;
 use crate::signal::beats::rhythm;
-use crate::signal::extent::{Extent, find_extent};
+use crate::signal::extent::{EndsEvidence, Extent, find_extent};
 use crate::signal::{self, Sample, Scale};
 use crate::trace::follow::surety;
 use crate::trace::leaps::leaps;
@@ -37,8 +37,12 @@ const AROUND: Mm = Mm(1.5);
 const BESIDE_END_MM: [f32; 3] = [1.5, 2.5, 3.5];
 const AROUND_END_MM: RangeInclusive<i32> = -6..=6;
 const PAPER_END: f32 = 0.25;
-/// Bars between the panels move the recording where it is further off than this.
+/// Bars between the panels move the recording where it is further off than this; than the second
+/// where it is a usual length already: a whole multiple of half a second at 25 mm/s, to the third.
 const SEAM_OFF_MM: f32 = 0.6;
+const USUAL_SEAM_OFF_MM: f32 = 1.0;
+const USUAL_STEP_MM: f32 = 12.5;
+const USUAL_OFF_MM: f32 = 0.6;
 
 /// All that was read of a page, before it is turned into signals.
 pub struct PageRead<'a> {
@@ -64,7 +68,7 @@ impl PageRead<'_> {
         let extent = find_extent(self.rows, self.layout, &pulses, &is_cut);
         let extent = extent.ok_or(LayoutError::NoTrace)?;
         let extent = match self.bars(extent) {
-            Some(by) if by.0.abs() > SEAM_OFF_MM => extent.moved(by),
+            Some(by) if by.0.abs() > seam_off(extent).0 => extent.moved(by),
             _ => extent,
         };
         let rhythm = rhythm(self.rows, extent);
@@ -161,6 +165,19 @@ impl PageRead<'_> {
         }
         out
     }
+}
+
+/// How far bars must lie off the ends' word to be believed: further where the ends are a usual length
+/// apart.
+fn seam_off(extent: Extent) -> Mm {
+    let length = (extent.right - extent.left).0;
+    let off = length - (length / USUAL_STEP_MM).round() * USUAL_STEP_MM;
+    let is_usual = extent.evidence == EndsEvidence::Agreed && off.abs() < USUAL_OFF_MM;
+    Mm(if is_usual {
+        USUAL_SEAM_OFF_MM
+    } else {
+        SEAM_OFF_MM
+    })
 }
 
 /// Ink that the rows' lines leave out.

@@ -16,8 +16,10 @@ const STEP_MM: f32 = 0.125;
 /// A bar stands out above and below its row's zero line between these distances.
 const HEIGHTS_MM: (f32, f32) = (1.5, 5.0);
 const HEIGHT_STEP_MM: f32 = 0.25;
-/// Ink is this much darker than the paper beside it, of the darkest there is.
-const INK_SHARE: f32 = 0.3;
+/// Ink is this much darker than the paper beside it, of what the traces around are: lines of the grid
+/// are paler.
+const INK_SHARE: f32 = 0.5;
+const AROUND_MM: f32 = 30.0;
 /// Least contrast of ink.
 const INK_MIN: f32 = 0.15;
 /// A bar has ink in this share of its heights, above and below; paper beside it has not.
@@ -26,7 +28,7 @@ const BESIDE_STEPS: usize = 7;
 /// A place counts if its bar is within this.
 const AT_STEPS: usize = 4;
 /// So many places must have theirs, and any other shift at most this share of them.
-const PLACES_MIN: f32 = 0.5;
+const PLACES_MIN: f32 = 0.44;
 const OTHER_MAX: f32 = 0.6;
 
 /// How much further right the panels lie than `extent` says; `None` where no bars tell.
@@ -58,7 +60,9 @@ pub fn shift(
         .map(|at| counts[at])
         .max();
     let is_enough = most as f32 >= PLACES_MIN * places.len() as f32 && most >= 3;
-    let is_alone = last - first <= 4 * AT_STEPS
+    let is_inside = first > AT_STEPS && last + AT_STEPS + 1 < steps;
+    let is_alone = is_inside
+        && last - first <= 4 * AT_STEPS
         && other.is_none_or(|other| other as f32 <= OTHER_MAX * most as f32);
     let middle = (first + last) as f32 / 2.0;
     (is_enough && is_alone).then_some(Mm(middle * STEP_MM - REACH_MM))
@@ -84,11 +88,12 @@ fn bars(image: &RawImage, map: &PageMap, row: &TracedRow, x: f32) -> Vec<bool> {
         return vec![false; steps];
     }
     all.sort_by(f32::total_cmp);
-    let (darkest, paper) = (all[all.len() / 200], all[all.len() * 4 / 5]);
-    if paper - darkest < INK_MIN * paper {
+    let paper = all[all.len() * 4 / 5];
+    let Some(trace) = trace_level(image, map, row, x).filter(|t| paper - t >= INK_MIN * paper)
+    else {
         return vec![false; steps];
-    }
-    let ink = paper - INK_SHARE * (paper - darkest);
+    };
+    let ink = paper - INK_SHARE * (paper - trace);
     let share = |column: &Vec<f32>| {
         column.iter().filter(|value| **value < ink).count() as f32 / heights as f32
     };
@@ -104,6 +109,17 @@ fn bars(image: &RawImage, map: &PageMap, row: &TracedRow, x: f32) -> Vec<bool> {
         .collect()
 }
 
+/// How bright the row's own line is around `x`.
+fn trace_level(image: &RawImage, map: &PageMap, row: &TracedRow, x: f32) -> Option<f32> {
+    let places = (0..row.line.points.len()).filter_map(|column| row.place(column));
+    let near = places.filter(|place| (place.x - x).abs() < AROUND_MM);
+    let mut seen: Vec<f32> = near
+        .filter_map(|place| image.brightest(map.to_page(place)))
+        .collect();
+    let middle = seen.len() / 2;
+    (!seen.is_empty()).then(|| *seen.select_nth_unstable_by(middle, f32::total_cmp).1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,20 +127,37 @@ mod tests {
     use crate::page::Homography;
     use crate::signal::extent::EndsEvidence;
     use crate::trace::Line;
+    use crate::trace::follow::LinePoint;
 
     /// Three rows of four panels from x = 20 mm on, 40 mm each, with what `ink` draws at (x, below
     /// the row) of each; thought to lie 5 mm further left.
     fn found(ink: impl Fn(usize, f32, f32) -> bool) -> Option<f32> {
+        found_in(40, ink)
+    }
+
+    /// The same, drawn in this tone.
+    fn found_in(tone: u8, ink: impl Fn(usize, f32, f32) -> bool) -> Option<f32> {
         let (width, height) = (1600, 800);
         let zeros = [25.0, 50.0, 75.0];
-        let is_ink = |k: usize| {
+        let pixel = |k: usize| {
             let (x, y) = ((k % width) as f32 / 8.0, (k / width) as f32 / 8.0);
             let mut rows = zeros.iter().enumerate();
-            rows.any(|(n, zero)| (y - zero).abs() < 0.2 || ink(n, x, y - zero))
+            if zeros.iter().any(|zero| (y - zero).abs() < 0.2) {
+                [40; 3]
+            } else if rows.any(|(n, zero)| ink(n, x, y - zero)) {
+                [tone; 3]
+            } else {
+                [245; 3]
+            }
         };
-        let rgb = (0..width * height).flat_map(|k| if is_ink(k) { [40; 3] } else { [245; 3] });
+        let rgb = (0..width * height).flat_map(pixel);
         let image = RawImage::new(width, height, rgb.collect()).unwrap();
         let map = Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
+        let on_zero = LinePoint {
+            y_px: 159.5,
+            confidence: 1.0,
+            spread_px: 0.0,
+        };
         let rows = zeros.map(|zero| TracedRow {
             strip: Strip::new(
                 Mm(0.0),
@@ -132,7 +165,9 @@ mod tests {
                 1600,
                 320,
             ),
-            line: Line { points: vec![] },
+            line: Line {
+                points: vec![Some(on_zero); 1600],
+            },
         });
         let extent = Extent {
             left: Mm(15.0),
@@ -156,6 +191,13 @@ mod tests {
         assert!((bars.unwrap() - 5.0).abs() < 0.3, "{bars:?}");
         let dots = found(|_, x, below| is_seam(x) && (2.0 * below).fract().abs() < 0.5);
         assert!((dots.unwrap() - 5.0).abs() < 0.3, "{dots:?}");
+    }
+
+    #[test]
+    fn lines_of_the_grid_are_no_bars() {
+        let lines = |_, x: f32, _| is_seam(x);
+        assert_eq!(found_in(180, lines), None);
+        assert!(found_in(100, lines).is_some());
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //! rows begin together and end together. On pages of several columns the labels tell the width:
 //! where the ends' own distance is another, both ends of every row have a vote on one place.
 
+use std::ops::Range;
+
 use super::pulsed::pulse_end;
 use crate::calibration::Pulse;
 use crate::grid::off_line;
-use crate::layout::Layout;
+use crate::layout::{Layout, RowKind};
 use crate::math;
 use crate::page::{InPanel, InPaper, Point};
 use crate::trace::rows::TracedRow;
@@ -91,6 +93,9 @@ const ON_LINE_ERROR_MM: f32 = 0.25;
 const PULSE_ERROR_MM: f32 = 0.8;
 /// The same where bars tell.
 const BAR_ERROR_MM: f32 = 0.3;
+/// Panels end so far before a strip where a machine leaves gaps; lines run on for up to half a
+/// millimetre at either end.
+const GAP_MM_BEFORE_END: Range<f32> = 1.0..2.5;
 /// An end beside a pulse is only as sure as the pulse's box; an end alone counts 1.
 const BESIDE_PULSE_WEIGHT: f32 = 0.3;
 /// What the labels count, and how far a trace may begin from its usual place before them.
@@ -113,6 +118,7 @@ struct RowEnds {
     left: f32,
     right: f32,
     weights: [f32; 2],
+    is_strip: bool,
 }
 
 /// The recording's ends; `None` where no row has a line. `is_cut` tells whether the paper ends at a
@@ -126,9 +132,13 @@ pub fn find_extent(
     let begun = pulse_end(rows).map_or(f32::NEG_INFINITY, |end| end.0);
     let ends: Vec<RowEnds> = rows
         .iter()
-        .filter_map(|row| {
+        .enumerate()
+        .filter_map(|(k, row)| {
             let (left, right) = limits(row, layout, pulses);
-            row_ends(row, (left.max(begun), right), is_cut)
+            let ends = row_ends(row, (left.max(begun), right), is_cut)?;
+            let kind = layout.rows.get(k).map(|row| &row.kind);
+            let is_strip = matches!(kind, Some(RowKind::Strip(_) | RowKind::Unnamed));
+            Some(RowEnds { is_strip, ..ends })
         })
         .collect();
     if ends.is_empty() {
@@ -136,7 +146,7 @@ pub fn find_extent(
     }
     let usual = layout.label_left.0 - USUAL_BEFORE_LABEL_MM;
     let lefts: Vec<_> = ends.iter().map(|e| (e.left, e.weights[0])).collect();
-    let rights: Vec<_> = ends.iter().map(|e| (e.right, e.weights[1])).collect();
+    let rights = right_votes(&ends);
     let (left, right, count) = match layout.column_width {
         None => {
             let (left, begun) = place(&lefts, Some(usual)).unwrap_or((usual, 0));
@@ -166,6 +176,18 @@ pub fn find_extent(
         errors: [(&lefts, left), (&rights, right)]
             .map(|(votes, at)| Mm(variance(votes, at).sqrt())),
     })
+}
+
+/// Where the rows end, and what that is worth. Panels of machines that leave a gap between them end
+/// before the strip does, which runs through: they end with it.
+fn right_votes(ends: &[RowEnds]) -> Vec<(f32, f32)> {
+    let strips = ends.iter().filter(|e| e.is_strip && e.weights[1] >= 1.0);
+    let last = strips.map(|e| e.right).max_by(f32::total_cmp);
+    let end = |e: &RowEnds| {
+        let is_short = |last: &f32| GAP_MM_BEFORE_END.contains(&(last - e.right));
+        (last.filter(is_short).unwrap_or(e.right), e.weights[1])
+    };
+    ends.iter().map(end).collect()
 }
 
 /// Both ends and how many rows agree on each, where enough do and the length between them is nearly
@@ -311,6 +333,7 @@ fn row_ends(
             weight(left, limits.0.is_finite()),
             weight(right, limits.1.is_finite()),
         ],
+        is_strip: false,
     })
 }
 
@@ -380,6 +403,28 @@ mod tests {
         ];
         check(&rows, Some(62.5), &[], (20.0, 269.5));
         check(&rows, None, &[], (20.0, 269.5));
+    }
+
+    #[test]
+    fn panels_with_gaps_end_with_the_strip() {
+        let ends = |strip: f32, is_strip| {
+            let row = |right, is_strip| RowEnds {
+                left: 20.0,
+                right,
+                weights: [1.0; 2],
+                is_strip,
+            };
+            let rows = [row(268.5, false), row(268.4, false), row(strip, is_strip)];
+            right_votes(&rows)
+                .iter()
+                .map(|vote| vote.0)
+                .collect::<Vec<f32>>()
+        };
+        assert_eq!(ends(270.0, true), [270.0; 3]);
+        // Lines run on a little, and some far; and a panel is no strip.
+        assert_eq!(ends(269.0, true), [268.5, 268.4, 269.0]);
+        assert_eq!(ends(280.0, true), [268.5, 268.4, 280.0]);
+        assert_eq!(ends(270.0, false), [268.5, 268.4, 270.0]);
     }
 
     #[test]
