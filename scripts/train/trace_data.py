@@ -20,6 +20,7 @@ PAPER = 200.0
 ABSENT, IGNORE = -1000.0, -2000.0
 # Rows with tall beats are read in crops taller than the pool's: those are stretched further.
 HEIGHTS = (320, 384, 384, 448, 480, 640)
+END_SHARE = 0.35  # of the tiles are cut where a line begins or ends, if one does
 
 
 class Pool:
@@ -67,6 +68,15 @@ def sharp_ends(y: np.ndarray) -> np.ndarray:
         elif after and not before:
             out[first : last - 1] = ABSENT
     return out
+
+
+def cut_at(rng: np.random.Generator, y: np.ndarray, width: int) -> int:
+    """First column of a tile: anywhere, or so that an end of the line lies in it."""
+    last = len(y) - width
+    ends = np.flatnonzero(np.diff((y > ABSENT / 2).astype(np.int8)))
+    if not len(ends) or rng.random() > END_SHARE:
+        return int(rng.integers(0, last + 1))
+    return int(np.clip(rng.choice(ends) - rng.integers(0, width), 0, last))
 
 
 def stretch(
@@ -124,7 +134,7 @@ def batch(
     rows = np.clip(np.round(128 + 2 * (np.arange(height) + 0.5 - height / 2) / PX_PER_MM), 0, 255)
     for b in range(size):
         image, label, y = pool.pick(rng)
-        at = int(rng.integers(0, image.shape[2] - width + 1))
+        at = cut_at(rng, y, width)
         cut = slice(at, at + width)
         image, label, y = stretch(rng, image[:, :, cut], label[:, cut], y[cut], height)
         image = tone(rng, image)
