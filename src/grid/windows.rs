@@ -198,7 +198,7 @@ fn comb(ray: &[f32], pitches: &[f32]) -> (Vec<f32>, Vec<f32>) {
         .collect();
     let peak = |frequency: f32| {
         let k = (frequency / RAY_STEP).round() as usize;
-        let around = &above[k.saturating_sub(1)..(k + 2).min(above.len())];
+        let around = &above[k.saturating_sub(1).min(above.len())..(k + 2).min(above.len())];
         around.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     };
     let strongest = strongest_from(ray, &above);
