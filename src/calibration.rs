@@ -163,7 +163,7 @@ const SAME_PLACE: f32 = 0.3;
 /// A second, different text counts if it is this share of the first one's score.
 const SECOND_SHARE: f32 = 0.8;
 /// Half of the line on either side is part of the pulse's box.
-const LINE_WIDTH: Mm = Mm(0.35);
+pub const LINE_WIDTH: Mm = Mm(0.35);
 
 /// Weighs all evidence.
 pub fn calibrate(
@@ -467,6 +467,17 @@ mod tests {
             bottom,
             width: None,
         }
+    }
+
+    #[test]
+    fn a_pulse_tells_the_gain_on_paper_without_a_grid() {
+        let (lengths, given) = (Lengths::default(), Given::default());
+        let found = calibrate(&[], &[pulse(20.0)], PaperScale::Fitted, lengths, given);
+        let expected = Known {
+            value: MmPerMillivolt(20.0),
+            evidence: Evidence::Measured,
+        };
+        assert_eq!(found.gain, expected);
     }
 
     fn check(labels: &[Label], pulses: &[Pulse], gain: f32, evidence: Evidence, doubts: &[Doubt]) {

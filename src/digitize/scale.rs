@@ -7,8 +7,8 @@
 
 use super::labels::{pulse_feet, seen_leads};
 use crate::calibration::{
-    Evidence, GAINS, PaperScale, USUAL_GAIN, USUAL_SPEED, pulse_boxes, pulse_height, written_gain,
-    written_speed,
+    Evidence, GAINS, LINE_WIDTH, PaperScale, USUAL_GAIN, USUAL_SPEED, pulse_boxes, pulse_height,
+    written_gain, written_speed,
 };
 use crate::grid::{Grid, GridError};
 use crate::labels::Label;
@@ -37,8 +37,6 @@ const BENT_MM: f32 = 0.3;
 /// How long a page's recording is for want of a grid, and how long it is on paper at most.
 const USUAL_LENGTH_S: f32 = 10.0;
 const USUAL_LENGTH_MM_MAX: f32 = 250.0;
-/// A pulse's box holds its line as well.
-const LINE_WIDTH_MM: f32 = 0.35;
 /// Pulse and length agree to this, or the length is not the usual one.
 const AGREE: f32 = 0.15;
 /// Rows of a page of one column stand this far apart for want of anything else.
@@ -115,7 +113,7 @@ fn turned(turn: QuarterTurn, tilt: f32, x: f32, y: f32) -> PageMap {
 /// Pixels a millimetre along and across the rows: by the recording's usual length, and by the pulse's
 /// height in pixels at the gain that is written, or where none is, at one that agrees with the length.
 fn px_per_mm(length: Option<f32>, pulse: f32, gain: Option<MmPerMillivolt>) -> (f32, f32) {
-    let by_pulse = |gain: f32| pulse / (gain + LINE_WIDTH_MM);
+    let by_pulse = |gain: f32| pulse / (gain + LINE_WIDTH.0);
     let agrees =
         |gain: &f32| length.is_some_and(|length| (length / by_pulse(*gain) - 1.0).abs() < AGREE);
     let gain = gain.map(|gain| gain.0);
@@ -140,7 +138,7 @@ mod tests {
     /// A page of 8 px/mm along its rows, its pulse as high as `gain` makes it; `length` is what the
     /// recording tells.
     fn check(length: Option<f32>, gain: f32, written: Option<f32>, expected: f32) {
-        let pulse = 8.0 * (gain + LINE_WIDTH_MM);
+        let pulse = 8.0 * (gain + LINE_WIDTH.0);
         let (x, y) = px_per_mm(length, pulse, written.map(MmPerMillivolt));
         assert!((x / expected - 1.0).abs() < 0.01, "{x} px/mm along");
         assert!((y / expected - 1.0).abs() < 0.03, "{y} px/mm across");

@@ -10,7 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use super::lean;
 use super::reading::boxes;
 use super::{Geometry, Options};
-use crate::calibration::{Calibration, Given, Lengths, calibrate, pulses};
+use crate::calibration::{Calibration, Given, Lengths, USUAL_SPEED, calibrate, pulses};
 use crate::crop::CROP_PX_PER_MM;
 use crate::labels::{Label, Lead};
 use crate::layout::{Layout, LayoutError, RowKind};
@@ -18,7 +18,7 @@ use crate::page::{InPanel, InPaper, PageMap, Point, RawImage};
 use crate::record::{self, PageCalibration, Record, Role, TraceRecord, checks, doubts, naming};
 use crate::signal::bars;
 use crate::signal::beats::rhythm;
-use crate::signal::extent::{EndsEvidence, Extent, find_extent};
+use crate::signal::extent::{EndsEvidence, Extent, WHOLE_S, find_extent};
 use crate::signal::{self, Sample, Scale};
 use crate::trace::follow::surety;
 use crate::trace::leaps::leaps;
@@ -38,10 +38,10 @@ const BESIDE_END_MM: [f32; 3] = [1.5, 2.5, 3.5];
 const AROUND_END_MM: RangeInclusive<i32> = -6..=6;
 const PAPER_END: f32 = 0.25;
 /// Bars between the panels move the recording where it is further off than this; than the second
-/// where it is a usual length already: a whole multiple of half a second at 25 mm/s, to the third.
+/// where it is a usual length already: whole half seconds at the usual speed, to the last.
 const SEAM_OFF_MM: f32 = 0.6;
 const USUAL_SEAM_OFF_MM: f32 = 1.0;
-const USUAL_STEP_MM: f32 = 12.5;
+const USUAL_STEP_MM: f32 = WHOLE_S * USUAL_SPEED.0;
 const USUAL_OFF_MM: f32 = 0.6;
 
 /// All that was read of a page, before it is turned into signals.

@@ -7,6 +7,7 @@
 //! of 5 mm; 1 mm lines are that comb's fifth harmonic.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use super::best;
 use super::lattice::{Anchor, Period};
@@ -266,7 +267,8 @@ fn median(mut values: Vec<f32>) -> f32 {
 /// The pitch that most windows agree with, and the surest window that has it.
 fn elect(votes: &[Vote], pitches: &[f32]) -> Option<Seed> {
     let spread = (PITCH_SPREAD / PITCH_STEP) as usize;
-    let near = |k: usize| k.saturating_sub(spread)..(k + spread + 1).min(pitches.len());
+    let count = pitches.len();
+    let near = |k: usize| k.saturating_sub(spread).min(count)..(k + spread + 1).min(count);
     // Both rulings of a window have nearly one pitch.
     let pairs: Vec<Vec<f32>> = votes
         .iter()
@@ -286,29 +288,11 @@ fn elect(votes: &[Vote], pitches: &[f32]) -> Option<Seed> {
             .sum::<f32>()
     };
     let best = (0..pitches.len()).max_by(|a, b| total(*a).total_cmp(&total(*b)))?;
-    let weigh = |vote: &Vote, pair: &[f32]| {
-        let own = near(best).max_by(|a, b| pair[*a].total_cmp(&pair[*b]));
-        let (own, weight) = (own.unwrap_or(best), math::square(pair[best].max(0.0)));
-        (
-            weight * vote.between[0][own].min(vote.between[1][own]),
-            weight,
-        )
-    };
-    let (between, weight) = votes
-        .iter()
-        .zip(&pairs)
-        .map(|(vote, pair)| weigh(vote, pair))
-        .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let twice = best + (math::ln(2.0) / PITCH_STEP).round() as usize;
-    let is_twice = |twice: usize| {
-        let around = near(twice).map(total).fold(0.0, f32::max);
-        between > BETWEEN_MIN * weight && around > TWICE_SHARE_MIN * total(best)
-    };
-    let best = if twice < pitches.len() && is_twice(twice) {
-        twice
-    } else {
-        best
-    };
+    let agreed = near(twice).map(total).fold(0.0, f32::max) / total(best);
+    let is_twice =
+        twice < count && agreed > TWICE_SHARE_MIN && has_between(votes, &pairs, best, near(best));
+    let best = if is_twice { twice } else { best };
     let surest = |w: usize| wide[w][best];
     let window = (0..votes.len()).max_by(|a, b| surest(*a).total_cmp(&surest(*b)))?;
     let vote = &votes[window];
@@ -326,6 +310,19 @@ fn elect(votes: &[Vote], pitches: &[f32]) -> Option<Seed> {
         waves: [[fx * cos, fx * sin], [-fy * sin, fy * cos]],
         score: (vote.x[x] + vote.y[y]) / 2.0,
     })
+}
+
+/// Whether the tones between those of the comb of pitch `best` stand out as well: of each window, at
+/// its own pitch in `near`, by how much it has of the comb.
+fn has_between(votes: &[Vote], pairs: &[Vec<f32>], best: usize, near: Range<usize>) -> bool {
+    let (mut sum, mut total) = (0.0, 0.0);
+    for (vote, pair) in votes.iter().zip(pairs) {
+        let own = near.clone().max_by(|a, b| pair[*a].total_cmp(&pair[*b]));
+        let (own, weight) = (own.unwrap_or(best), math::square(pair[best].max(0.0)));
+        sum += weight * vote.between[0][own].min(vote.between[1][own]);
+        total += weight;
+    }
+    sum > BETWEEN_MIN * total
 }
 
 /// The largest value within `reach` of each.
