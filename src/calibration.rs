@@ -176,10 +176,11 @@ pub fn calibrate(
     let mut doubts = Vec::new();
     let speed = speed(labels, (pulses, scale), lengths, given, &mut doubts);
     let gain = gain(labels, pulses, given, &mut doubts);
-    if is_half_named(labels) && !has_half(gain.value.0) {
+    let says_half = says_half_chest(labels, gain.value);
+    if is_half_named(labels) && !says_half {
         doubts.push(Doubt::ChestGainUnclear);
     }
-    let chest_gain = says_half_chest(labels, gain.value).then(|| {
+    let chest_gain = says_half.then(|| {
         let value = MmPerMillivolt(gain.value.0 / 2.0);
         let is_proven = gain.evidence == Evidence::Measured && is_plain_half(labels, gain.value);
         doubts.push(if is_proven {
@@ -363,8 +364,16 @@ fn gain_of(label: &Label) -> Option<f32> {
 /// Whether a text says that the chest leads have half of this gain: in words, or as a second gain
 /// beside the usual one ("Limb: 10 mm/mV  Chest: 5 mm/mV").
 fn says_half_chest(labels: &[Label], gain: MmPerMillivolt) -> bool {
-    let in_words = is_half_named(labels);
     let is = |label: &Label, value: f32| gain_of(label) == Some(value);
+    let is_as_likely_whole = |half: &Label| {
+        labels.iter().any(|other| {
+            is(other, gain.0)
+                && other.score >= SECOND_SHARE * half.score
+                && half.bounds().overlap(&other.bounds()) > SAME_PLACE
+        })
+    };
+    let in_words = written(labels)
+        .any(|label| label.class == LabelClass::HalfGainChest && !is_as_likely_whole(label));
     let beside = written(labels).any(|label| is(label, gain.0))
         && written(labels).any(|label| is(label, gain.0 / 2.0) && label.score >= BESIDE_SCORE_MIN);
     has_half(gain.0) && (in_words || beside)
@@ -404,9 +413,14 @@ fn written(labels: &[Label]) -> impl Iterator<Item = &Label> {
     })
 }
 
-/// The gain that a text says.
-pub fn written_gain(labels: &[Label]) -> Option<MmPerMillivolt> {
-    texts(labels, gain_of).0.map(MmPerMillivolt)
+/// The gain that a text of at least this score says.
+pub fn written_gain(labels: &[Label], score_min: f32) -> Option<MmPerMillivolt> {
+    let strong: Vec<Label> = labels
+        .iter()
+        .filter(|label| label.score >= score_min)
+        .copied()
+        .collect();
+    texts(&strong, gain_of).0.map(MmPerMillivolt)
 }
 
 /// The paper speed that a text says.
@@ -732,8 +746,14 @@ mod tests {
         let five = MmPerMillivolt(5.0);
         let written = [ten, half];
         assert!(doubts(&written).contains(&Doubt::ChestGainWritten(five)));
-        let maybe_ten = [ten, half, at(900.0, LabelClass::Gain10, 0.4)];
+        let maybe_ten = [ten, half, at(900.0, LabelClass::Gain10, 0.35)];
         assert!(doubts(&maybe_ten).contains(&Doubt::ChestGain(five)));
+        // "Chest: 10 mm/mV" with a beat across it reads as both.
+        let as_likely = [ten, half, at(900.0, LabelClass::Gain10, 0.45)];
+        let lengths = Lengths::default();
+        let found = calibrate(&as_likely, &[], PaperScale::Grid, lengths, Given::default());
+        assert_eq!(found.chest_gain, None);
+        assert!(found.doubts.contains(&Doubt::ChestGainUnclear));
         // One text cannot say both.
         let other = at(900.0, LabelClass::Gain10, 0.5);
         let same_place = at(910.0, LabelClass::HalfGainChest, 0.4);

@@ -11,6 +11,7 @@
 
 mod labels;
 mod lean;
+mod level;
 mod reading;
 mod scale;
 mod signals;
@@ -101,7 +102,7 @@ pub fn digitize<N: Nets>(
     let (seen, grid) = read_page(image, nets, only, observer)?;
     let labels = seen.labels;
     let mut record = blank(image, options, &labels);
-    let geometry = match scale::find(grid, seen.turn, &labels, only) {
+    let geometry = match scale::find(grid, seen.turn, image, &labels, options) {
         Ok(geometry) => geometry,
         Err(error) => return Ok(rejected(record, "layout", &error.to_string())),
     };

@@ -44,6 +44,8 @@ pub struct Grid {
     pub residual_mm: f32,
     /// The part of the paper in which lines were seen.
     pub area: Bounds<InPaper>,
+    /// Whether the lines are as dark as traces and letters.
+    pub is_dark: bool,
 }
 
 /// Why there is no map from the grid.
@@ -138,6 +140,7 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
         seen: fit.seen,
         residual_mm: fit.residual_mm,
         area: fit.area(),
+        is_dark: ruling.lines == DarkLines::Ruling,
     })
 }
 
@@ -325,6 +328,7 @@ mod tests {
             let off = (found.x - origin.x - (x - 90.0)).hypot(found.y - origin.y - (y - 70.0));
             assert!(off < 0.15, "({x}, {y}) is {off} mm off");
         }
+        assert_eq!(grid.is_dark, look == Look::Dark);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use super::lean;
 use super::reading::boxes;
 use super::{Geometry, Options};
-use crate::calibration::{Calibration, Given, Lengths, USUAL_SPEED, calibrate, pulses};
+use crate::calibration::{Calibration, Given, Lengths, PaperScale, USUAL_SPEED, calibrate, pulses};
 use crate::crop::CROP_PX_PER_MM;
 use crate::labels::{Label, Lead};
 use crate::layout::{Layout, LayoutError, RowKind};
@@ -26,7 +26,7 @@ use crate::trace::merged::merged;
 use crate::trace::rows::TracedRow;
 use crate::trace::spikes::{Spike, spikes};
 use crate::trace::unread::{Unread, unread};
-use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, Seconds};
+use crate::units::{Hertz, Millivolt, Mm, MmPerMillivolt, MmPerSecond, Seconds};
 
 /// A panel's crop reaches this far beyond its ends: the net sees its row as a whole, and where a
 /// panel ends is known no better.
@@ -81,15 +81,27 @@ impl PageRead<'_> {
             speed: options.speed,
             gain: options.gain,
         };
-        let calibration = calibrate(self.labels, &pulses, self.geometry.scale, lengths, given);
-        record.calibration = Some(page_calibration(self.geometry, self.layout, &calibration));
-        let extent = extent.whole(calibration.speed.value);
+        let mut calibration = calibrate(self.labels, &pulses, self.geometry.scale, lengths, given);
+        let read = calibration.speed.value;
+        // Millimetres of the map a second, which are the paper's where a grid tells them.
+        let speed = match self.geometry.scale {
+            PaperScale::Grid => read,
+            PaperScale::Fitted => {
+                let fitted = self.geometry.fitted_speed.unwrap_or(read);
+                MmPerSecond(extent.stretch(fitted) * fitted.0)
+            }
+        };
+        let stretch = speed.0 / read.0;
+        let known = page_calibration(self.geometry, self.layout, &calibration, stretch);
+        record.calibration = Some(known);
+        calibration.speed.value = speed;
+        let extent = extent.whole(speed);
         let merged = merged_leads(self.rows, self.layout, extent);
         let findings = &mut record.findings;
         findings.extend(doubts::findings(&calibration.doubts));
         findings.extend(doubts::ends(extent.evidence));
         findings.extend(merged.map(|(a, b)| doubts::merged(a, b)));
-        record.duration = (extent.right - extent.left).at(calibration.speed.value);
+        record.duration = (extent.right - extent.left).at(speed);
         record.findings.extend(doubts::length(record.duration));
         let known = boxes(self.labels, &self.geometry.map);
         let ends = (extent.left, extent.right);
@@ -109,8 +121,12 @@ impl PageRead<'_> {
         Ok(())
     }
 
-    /// How far the panels lie from where `extent` says, by the bars between them.
+    /// How far the panels lie from where `extent` says, by the bars between them; on lines as dark
+    /// as bars these cannot be told.
     fn bars(&self, extent: Extent) -> Option<Mm> {
+        if self.geometry.is_grid_dark {
+            return None;
+        }
         let columns = self.layout.column_count;
         let has_panels =
             |kind: &RowKind| matches!(kind, RowKind::Panels(leads) if leads.len() == columns);
@@ -273,6 +289,7 @@ fn page_calibration(
     geometry: &Geometry,
     layout: &Layout,
     calibration: &Calibration,
+    stretch: f32,
 ) -> PageCalibration {
     let row = &layout.rows[layout.rows.len() / 2];
     let middle = Point::new((row.zero[0].x + row.zero[1].x) / 2.0, row.zero[0].y);
@@ -285,7 +302,7 @@ fn page_calibration(
         speed: calibration.speed,
         gain: calibration.gain,
         chest_gain: calibration.chest_gain,
-        px_per_mm_x: known(x.0),
+        px_per_mm_x: known(stretch * x.0),
         px_per_mm_y: known(y.0),
         rotation_deg: geometry.map.tilt_rad(middle).to_degrees(),
         grid_off: geometry.grid_off,

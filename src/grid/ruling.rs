@@ -32,6 +32,7 @@ pub struct Ruling {
     pub inky: Vec<bool>,
     /// Share of the page's squares in which ink stands, taken out or not.
     pub ink_spread: f32,
+    pub lines: DarkLines,
     shrink: usize,
 }
 
@@ -91,6 +92,7 @@ impl Ruling {
             dark,
             inky: widened(&ink, width),
             ink_spread,
+            lines,
             shrink,
         }
     }
@@ -105,6 +107,7 @@ impl Ruling {
             dark,
             inky,
             ink_spread: 0.0,
+            lines: DarkLines::Ink,
             shrink: 1,
         }
     }

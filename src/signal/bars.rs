@@ -2,16 +2,19 @@
 //!
 //! In: the picture, the page map, the rows, where the recording is thought to lie. Out: how far it
 //! lies from there, by the bars. Many machines draw an upright bar, or a line of dots, where one lead
-//! ends and the next begins; it is the surest mark of the place. A beat is as upright, but stands
-//! to one side of its row, and not at all places at once. Units: millimetres.
+//! ends and the next begins; it is the surest mark of the place. A beat is as upright, but a row's
+//! line runs along it, and it does not stand at all places at once. Units: millimetres.
 
 use super::extent::Extent;
+use crate::crop::CROP_PX_PER_MM;
 use crate::page::{PageMap, Point, RawImage};
 use crate::trace::rows::TracedRow;
 use crate::units::Mm;
 
-/// Bars are looked for so far from their places, in steps.
-const REACH_MM: f32 = 8.0;
+/// Bars lie so far from their places at most; what else is upright is looked for further, beyond the
+/// next beat.
+const OFF_MAX_MM: f32 = 8.0;
+const REACH_MM: f32 = 25.0;
 const STEP_MM: f32 = 0.125;
 /// A bar stands out above and below its row's zero line between these distances.
 const HEIGHTS_MM: (f32, f32) = (1.5, 5.0);
@@ -22,6 +25,8 @@ const INK_SHARE: f32 = 0.5;
 const AROUND_MM: f32 = 30.0;
 /// Least contrast of ink.
 const INK_MIN: f32 = 0.15;
+/// Ink so near to a row's line is the line's.
+const OF_LINE_MM: f32 = 0.4;
 /// A bar has ink in this share of its heights, above and below; paper beside it has not.
 const BAR_SHARE: f32 = 0.3;
 const BESIDE_STEPS: usize = 7;
@@ -43,7 +48,7 @@ pub fn shift(
     let seams = (1..columns).map(|k| extent.left.0 + width * k as f32);
     let places: Vec<Vec<bool>> = seams
         .flat_map(|x| rows.iter().map(move |row| (x, *row)))
-        .map(|(x, row)| bars(image, map, row, x))
+        .map(|(x, row)| bars(image, map, (rows, row), x))
         .collect();
     let steps = places.first()?.len();
     let count = |at: usize| {
@@ -52,15 +57,17 @@ pub fn shift(
         places.iter().filter(has_bar).count()
     };
     let counts: Vec<usize> = (0..steps).map(count).collect();
-    let most = *counts.iter().max()?;
-    let best: Vec<usize> = (0..steps).filter(|at| counts[*at] == most).collect();
+    let off = (OFF_MAX_MM / STEP_MM) as usize;
+    let inside = (steps / 2).saturating_sub(off)..steps / 2 + off + 1;
+    let most = *counts.get(inside.clone())?.iter().max()?;
+    let best: Vec<usize> = inside.clone().filter(|at| counts[*at] == most).collect();
     let (first, last) = (best[0], best[best.len() - 1]);
     let other = (0..steps)
         .filter(|at| at + 3 * AT_STEPS < first || *at > last + 3 * AT_STEPS)
         .map(|at| counts[at])
         .max();
     let is_enough = most as f32 >= PLACES_MIN * places.len() as f32 && most >= 3;
-    let is_inside = first > AT_STEPS && last + AT_STEPS + 1 < steps;
+    let is_inside = first > inside.start + AT_STEPS && last + AT_STEPS + 1 < inside.end;
     let is_alone = is_inside
         && last - first <= 4 * AT_STEPS
         && other.is_none_or(|other| other as f32 <= OTHER_MAX * most as f32);
@@ -68,18 +75,31 @@ pub fn shift(
     (is_enough && is_alone).then_some(Mm(middle * STEP_MM - REACH_MM))
 }
 
-/// Whether a bar stands on the row at each step around `x`.
-fn bars(image: &RawImage, map: &PageMap, row: &TracedRow, x: f32) -> Vec<bool> {
+/// Whether a bar stands on one of the rows at each step around `x`.
+fn bars(
+    image: &RawImage,
+    map: &PageMap,
+    (rows, row): (&[&TracedRow], &TracedRow),
+    x: f32,
+) -> Vec<bool> {
     let steps = (2.0 * REACH_MM / STEP_MM) as usize + 1;
     let heights = ((HEIGHTS_MM.1 - HEIGHTS_MM.0) / HEIGHT_STEP_MM) as usize + 1;
-    let value = |step: usize, side: f32, k: usize| {
-        let at = x - REACH_MM + step as f32 * STEP_MM;
+    let at = |step: usize| x - REACH_MM + step as f32 * STEP_MM;
+    let value = |x: f32, side: f32, k: usize| {
         let off = HEIGHTS_MM.0 + k as f32 * HEIGHT_STEP_MM;
-        let below = row.strip.zero(Mm(at)).0 + side * off;
-        image.brightest(map.to_page(Point::new(at, below)))
+        let y = row.strip.zero(Mm(x)).0 + side * off;
+        Some((y, image.brightest(map.to_page(Point::new(x, y)))?))
     };
+    let lines: Vec<Vec<[f32; 2]>> = (0..steps)
+        .map(|step| rows.iter().filter_map(|row| span(row, at(step))).collect())
+        .collect();
     let side = |side: f32| -> Vec<Vec<f32>> {
-        let column = |step| (0..heights).filter_map(|k| value(step, side, k)).collect();
+        let is_free = |step: usize, y: f32| !lines[step].iter().any(|[a, b]| (*a..*b).contains(&y));
+        let column = |step: usize| {
+            let seen = (0..heights).filter_map(|k| value(at(step), side, k));
+            let free = seen.filter(|(y, _)| is_free(step, *y));
+            free.map(|(_, bright)| bright).collect()
+        };
         (0..steps).map(column).collect()
     };
     let (above, below) = (side(-1.0), side(1.0));
@@ -107,6 +127,18 @@ fn bars(image: &RawImage, map: &PageMap, row: &TracedRow, x: f32) -> Vec<bool> {
     (0..steps)
         .map(|at| is_bar(&above, at) && is_bar(&below, at))
         .collect()
+}
+
+/// From where to where a row's line runs near `x`.
+fn span(row: &TracedRow, x: f32) -> Option<[f32; 2]> {
+    let at = row.strip.to_panel(Point::new(x, row.strip.zero(Mm(x)).0)).x;
+    let near = OF_LINE_MM * CROP_PX_PER_MM;
+    let columns = (at - near).round().max(0.0) as usize..=(at + near).round().max(0.0) as usize;
+    let heights = columns.filter_map(|column| Some(row.place(column)?.y));
+    heights.fold(None, |span, y| {
+        let [top, bottom] = span.unwrap_or([f32::INFINITY, f32::NEG_INFINITY]);
+        Some([top.min(y - OF_LINE_MM), bottom.max(y + OF_LINE_MM)])
+    })
 }
 
 /// How bright the row's own line is around `x`.
@@ -137,6 +169,15 @@ mod tests {
 
     /// The same, drawn in this tone.
     fn found_in(tone: u8, ink: impl Fn(usize, f32, f32) -> bool) -> Option<f32> {
+        found_beside(|_| 0.0, tone, ink)
+    }
+
+    /// The same, with rows' lines that run so far below zero.
+    fn found_beside(
+        line: impl Fn(f32) -> f32,
+        tone: u8,
+        ink: impl Fn(usize, f32, f32) -> bool,
+    ) -> Option<f32> {
         let (width, height) = (1600, 800);
         let zeros = [25.0, 50.0, 75.0];
         let pixel = |k: usize| {
@@ -153,8 +194,8 @@ mod tests {
         let rgb = (0..width * height).flat_map(pixel);
         let image = RawImage::new(width, height, rgb.collect()).unwrap();
         let map = Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
-        let on_zero = LinePoint {
-            y_px: 159.5,
+        let point = |column: usize| LinePoint {
+            y_px: 159.5 + 8.0 * line(column as f32 / 8.0),
             confidence: 1.0,
             spread_px: 0.0,
         };
@@ -166,7 +207,7 @@ mod tests {
                 320,
             ),
             line: Line {
-                points: vec![Some(on_zero); 1600],
+                points: (0..1600).map(|column| Some(point(column))).collect(),
             },
         });
         let extent = Extent {
@@ -209,5 +250,17 @@ mod tests {
         let alone = |row, x: f32, below: f32| row == 1 && is_seam(x) && below.abs() < 6.0;
         assert_eq!(found(alone), None);
         assert_eq!(found(|_, _, _| false), None);
+        // To both sides, in all rows, where their lines run.
+        let ink = |_, x: f32, below: f32| is_seam(x) && below.abs() < 6.0;
+        let line = |x: f32| 6.0 * (x - (x / 20.0).round() * 20.0).signum();
+        assert!(found_beside(|_| 0.0, 40, ink).is_some());
+        assert_eq!(found_beside(line, 40, ink), None);
+    }
+
+    #[test]
+    fn what_stands_elsewhere_as_often_is_no_bar() {
+        // 20 mm behind each seam as well, as beats do.
+        let ink = |_, x: f32, below: f32| (is_seam(x) || is_seam(x - 20.0)) && below.abs() < 6.0;
+        assert_eq!(found(ink), None);
     }
 }

@@ -45,6 +45,22 @@ impl Extent {
         }
     }
 
+    /// How many times as long as it was the recording is at `speed`, for millimetres that no grid
+    /// tells: as the usual 10 s where it is near them, as whole half seconds where it is nearer to
+    /// those; 1 where it is far from any.
+    pub fn stretch(self, speed: MmPerSecond) -> f32 {
+        let length = (self.right - self.left).at(speed).0;
+        let whole = (length / WHOLE_S).round() * WHOLE_S;
+        let near = [(USUAL_S, USUAL_STRETCH_MAX), (whole, STRETCH_MAX)]
+            .into_iter()
+            .map(|(true_s, most)| (length / true_s, most))
+            .find(|(stretch, most)| (stretch - 1.0).abs() < *most);
+        match near {
+            Some((stretch, _)) if self.evidence == EndsEvidence::Agreed => stretch,
+            _ => 1.0,
+        }
+    }
+
     /// The same, so much further right, as bars between the panels tell.
     pub fn moved(self, by: Mm) -> Self {
         let error = Mm(BAR_ERROR_MM);
@@ -112,6 +128,11 @@ const CUT_WEIGHT: f32 = 0.1;
 pub const WHOLE_S: f32 = 0.5;
 const WHOLE_ERRORS_MAX: f32 = 4.0;
 const WHOLE_OFF_MAX_MM: f32 = 2.0;
+/// Millimetres that a pulse tells are off by this share at most, and mostly by the second.
+const USUAL_STRETCH_MAX: f32 = 0.06;
+const STRETCH_MAX: f32 = 0.02;
+/// How long most recordings are.
+pub const USUAL_S: f32 = 10.0;
 
 /// Where one row's line begins and ends, and what that is worth.
 struct RowEnds {
@@ -482,6 +503,29 @@ mod tests {
         let rows = [row(30.0, &[(20.0, 270.0)]), row(55.0, &[(20.5, 269.2)])];
         let agreed = find_extent(&rows, &layout(None), &[], &|_| false).unwrap();
         assert_eq!(agreed.evidence, EndsEvidence::Agreed);
+    }
+
+    #[test]
+    fn millimetres_that_no_grid_tells_make_the_usual_length() {
+        let stretch = |length: f32, evidence: EndsEvidence| {
+            let extent = Extent {
+                left: Mm(20.0),
+                right: Mm(20.0 + length),
+                evidence,
+                errors: [Mm(0.2); 2],
+            };
+            extent.stretch(MmPerSecond(25.0))
+        };
+        let is = |length: f32, expected: f32| {
+            let found = stretch(length, EndsEvidence::Agreed);
+            assert!((found - expected).abs() < 1e-4, "{found} of {length} mm");
+        };
+        is(252.0, 1.008);
+        is(239.0, 0.956);
+        is(202.0, 1.01);
+        // 9.3 s are neither 9.0, 9.5 nor 10.
+        is(232.5, 1.0);
+        assert_eq!(stretch(252.0, EndsEvidence::Alone), 1.0);
     }
 
     #[test]
