@@ -912,6 +912,10 @@ struct PulseLook {
     sides: [bool; 2],
     every_row: bool,
     width_s: f32,
+    /// Whether the line runs level before the pulse rises and after it falls.
+    feet: [bool; 2],
+    /// As thick as so many of the traces' lines.
+    thick: f32,
 }
 
 fn pulses(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Frame) {
@@ -919,6 +923,8 @@ fn pulses(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Frame) {
         sides,
         every_row,
         width_s,
+        feet,
+        thick,
     } = wanted.pulses(PulseLook {
         sides: rng.weigh(&[
             (6.0, [true, false]),
@@ -927,31 +933,36 @@ fn pulses(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Frame) {
         ]),
         every_row: rng.chance(0.85),
         width_s: rng.weigh(&[(7.0, 0.2), (2.0, 0.1), (1.0, 0.3)]),
+        feet: rng.weigh(&[
+            (6.0, [true, true]),
+            (2.5, [false, false]),
+            (0.5, [true, false]),
+            (0.5, [false, true]),
+        ]),
+        thick: rng.weigh(&[(7.0, 1.0), (2.0, 1.5), (0.7, 2.0)]),
     });
     let width = width_s * frame.speed;
+    let places = if feet[0] { 0 } else { 1 }..if feet[1] { 6 } else { 5 };
     for (row, zero) in frame.rows.clone().into_iter().enumerate() {
         if row > 0 && !every_row {
             break;
         }
         let lead = rng.range(0.3, 2.0);
+        let leads = feet.map(|foot| if foot { lead } else { 0.0 });
+        let length = leads[0] + width + leads[1];
         let shape = |from: f32| {
-            let [a, b, c, d] = [
-                from,
-                from + lead,
-                from + lead + width,
-                from + 2.0 * lead + width,
-            ];
+            let [rise, fall, end] = [from + leads[0], from + length - leads[1], from + length];
             let top = zero - frame.gain;
-            vec![
-                [a, zero],
-                [b, zero],
-                [b, top],
-                [c, top],
-                [c, zero],
-                [d, zero],
-            ]
+            let path = [
+                [from, zero],
+                [rise, zero],
+                [rise, top],
+                [fall, top],
+                [fall, zero],
+                [end, zero],
+            ];
+            path[places.clone()].to_vec()
         };
-        let length = 2.0 * lead + width;
         let touch = if rng.chance(0.4) {
             0.0
         } else {
@@ -968,7 +979,7 @@ fn pulses(plan: &mut Plan, rng: &mut Rng, wanted: &Wanted, frame: &Frame) {
                 plan.marks.push(Mark {
                     class: "pulse",
                     path_mm: shape(start),
-                    width_mm: plan.line_width_mm,
+                    width_mm: thick * plan.line_width_mm,
                     trace_ink: true,
                 });
             }

@@ -223,6 +223,8 @@ impl Fault {
             sides: [self != Self::LabelsLeft, self == Self::LabelsLeft],
             every_row: true,
             width_s: 0.2,
+            feet: [true; 2],
+            thick: 1.0,
         }
     }
 }
