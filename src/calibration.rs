@@ -372,8 +372,14 @@ fn says_half_chest(labels: &[Label], gain: MmPerMillivolt) -> bool {
                 && half.bounds().overlap(&other.bounds()) > SAME_PLACE
         })
     };
-    let in_words = written(labels)
-        .any(|label| label.class == LabelClass::HalfGainChest && !is_as_likely_whole(label));
+    // The same text may read as the chest leads' half gain and, nearly as sure, as that gain alone.
+    let is_half_too = |other: &Label| is(other, gain.0 / 2.0);
+    let in_words = labels.iter().any(|label| {
+        label.class == LabelClass::HalfGainChest
+            && label.score >= TEXT_SCORE_MIN
+            && !is_beaten(label, labels.iter().filter(|other| !is_half_too(other)))
+            && !is_as_likely_whole(label)
+    });
     let beside = written(labels).any(|label| is(label, gain.0))
         && written(labels).any(|label| is(label, gain.0 / 2.0) && label.score >= BESIDE_SCORE_MIN);
     has_half(gain.0) && (in_words || beside)
@@ -402,14 +408,21 @@ fn has_half(gain: f32) -> bool {
 
 /// The texts that are believed: one place holds one text, the strongest that is seen there.
 fn written(labels: &[Label]) -> impl Iterator<Item = &Label> {
-    let is_text = |label: &Label| !matches!(label.class, LabelClass::Lead(_) | LabelClass::Pulse);
-    labels.iter().filter(move |label| {
-        let is_beaten = |other: &Label| {
-            is_text(other)
-                && other.score > label.score
-                && label.bounds().overlap(&other.bounds()) > SAME_PLACE
-        };
-        is_text(label) && label.score >= TEXT_SCORE_MIN && !labels.iter().any(is_beaten)
+    labels.iter().filter(|label| {
+        is_text(label) && label.score >= TEXT_SCORE_MIN && !is_beaten(label, labels.iter())
+    })
+}
+
+fn is_text(label: &Label) -> bool {
+    !matches!(label.class, LabelClass::Lead(_) | LabelClass::Pulse)
+}
+
+/// Whether one of the others is a stronger text at the same place.
+fn is_beaten<'a>(label: &Label, mut others: impl Iterator<Item = &'a Label>) -> bool {
+    others.any(|other| {
+        is_text(other)
+            && other.score > label.score
+            && label.bounds().overlap(&other.bounds()) > SAME_PLACE
     })
 }
 
@@ -748,6 +761,13 @@ mod tests {
         assert!(doubts(&written).contains(&Doubt::ChestGainWritten(five)));
         let maybe_ten = [ten, half, at(900.0, LabelClass::Gain10, 0.35)];
         assert!(doubts(&maybe_ten).contains(&Doubt::ChestGain(five)));
+        // "Chest: 5 mm/mV" may read as the gain alone, too.
+        let named = [
+            ten,
+            at(900.0, LabelClass::Gain5, 0.44),
+            at(910.0, LabelClass::HalfGainChest, 0.33),
+        ];
+        check(&named, Some(5.0));
         // "Chest: 10 mm/mV" with a beat across it reads as both.
         let as_likely = [ten, half, at(900.0, LabelClass::Gain10, 0.45)];
         let lengths = Lengths::default();

@@ -16,8 +16,10 @@ use crate::labels::Lead;
 use crate::math;
 use crate::units::{Hertz, Millivolt};
 
-/// A page of which less is predicted is no `ok`.
+/// A page of which less is predicted is no `ok`; one of which less than the second is, no signal: its
+/// errors would be as large as what was printed.
 const OK_DB: f32 = 16.0;
+const SIGNAL_DB: f32 = 0.0;
 /// Contradictions smaller and larger than these are all alike.
 const LAW: (f32, f32) = (0.02, 1.5);
 /// Samples at either end of a panel: its edge, 24 ms at 500 Hz.
@@ -45,8 +47,8 @@ pub const CLUES: [&str; weights::CLUE_COUNT] = [
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clues(pub [f32; weights::CLUE_COUNT]);
 
-/// Predicts the quality of every trace and of the page; a poor page gets a finding. A record without a
-/// calibration is left as it is.
+/// Predicts the quality of every trace and of the page; a poor page gets a finding, which refuses it
+/// where no signal is left. A record without a calibration is left as it is.
 pub fn assess(record: &mut Record) {
     let Some(page) = PageClues::of(record) else {
         return;
@@ -57,14 +59,25 @@ pub fn assess(record: &mut Record) {
         trace.clues = Some(clues);
     }
     record.quality_db = page_decibels(record);
-    if let Some(db) = record.quality_db.filter(|db| *db < OK_DB) {
+    record.findings.extend(record.quality_db.and_then(poor));
+}
+
+/// What is said of a page of this quality, where it is poor.
+fn poor(db: f32) -> Option<Finding> {
+    let (severity, code, message) = if db < SIGNAL_DB {
+        let message = "the line was followed so badly that the signals would be mostly error: use \
+                       the paper, or a sharper and more even picture of it";
+        (Severity::Reject, "unreadable", message.to_owned())
+    } else if db < OK_DB {
         let message = format!(
             "the signals are predicted to be {db:.0} dB over their errors, as on a poor picture: \
              compare them with the overlay"
         );
-        let finding = Finding::new(Severity::Warning, "poor", None, message);
-        record.findings.push(finding);
-    }
+        (Severity::Warning, "poor", message)
+    } else {
+        return None;
+    };
+    Some(Finding::new(severity, code, None, message))
 }
 
 impl Clues {
@@ -408,6 +421,16 @@ mod tests {
         let (poor, findings) = predicted(page(0.3));
         assert!(poor < good - 3.0, "{poor} and {good} dB");
         assert_eq!(findings, ["poor"]);
+    }
+
+    #[test]
+    fn what_is_mostly_error_is_refused() {
+        let said = |db| poor(db).map(|finding| (finding.severity, finding.code));
+        let is = |severity, code: &str| Some((severity, code.to_owned()));
+        assert_eq!(said(-0.1), is(Severity::Reject, "unreadable"));
+        assert_eq!(said(0.1), is(Severity::Warning, "poor"));
+        assert_eq!(said(OK_DB - 0.1), is(Severity::Warning, "poor"));
+        assert_eq!(said(OK_DB), None);
     }
 
     #[test]

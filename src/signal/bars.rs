@@ -11,10 +11,10 @@ use crate::page::{PageMap, Point, RawImage};
 use crate::trace::rows::TracedRow;
 use crate::units::Mm;
 
-/// Bars lie so far from their places at most; what else is upright is looked for further, beyond the
-/// next beat.
+/// Bars lie so far from their places at most, or further where nearly all places have them: labels
+/// may stand anywhere above their panels. What else is upright is looked for beyond the next beat.
 const OFF_MAX_MM: f32 = 8.0;
-const REACH_MM: f32 = 25.0;
+const REACH_MM: f32 = 35.0;
 const STEP_MM: f32 = 0.125;
 /// A bar stands out above and below its row's zero line between these distances.
 const HEIGHTS_MM: (f32, f32) = (1.5, 5.0);
@@ -34,6 +34,8 @@ const BESIDE_STEPS: usize = 7;
 const AT_STEPS: usize = 4;
 /// So many places must have theirs, and any other shift at most this share of them.
 const PLACES_MIN: f32 = 0.44;
+const FAR_PLACES_MIN: f32 = 0.75;
+const ENOUGH: usize = 3;
 const OTHER_MAX: f32 = 0.6;
 
 /// How much further right the panels lie than `extent` says; `None` where no bars tell.
@@ -57,22 +59,39 @@ pub fn shift(
         places.iter().filter(has_bar).count()
     };
     let counts: Vec<usize> = (0..steps).map(count).collect();
-    let off = (OFF_MAX_MM / STEP_MM) as usize;
-    let inside = (steps / 2).saturating_sub(off)..steps / 2 + off + 1;
+    let near = (OFF_MAX_MM / STEP_MM) as usize;
+    let far = ((width / 2.0).min(REACH_MM) / STEP_MM) as usize;
+    let places = places.len();
+    let apart = (width / STEP_MM) as usize;
+    let at = best(&counts, apart, near, most_of(places, PLACES_MIN))
+        .or_else(|| best(&counts, apart, far, most_of(places, FAR_PLACES_MIN)))?;
+    Some(Mm(at * STEP_MM - REACH_MM))
+}
+
+/// So many of the places, and no fewer than tell anything.
+fn most_of(places: usize, share: f32) -> usize {
+    ((share * places as f32).ceil() as usize).max(ENOUGH)
+}
+
+/// The step, at most `off` from the middle, at which the most places have bars: at least `enough`,
+/// and far fewer have anything elsewhere, up to the next seams' bars, which stand `apart`.
+fn best(counts: &[usize], apart: usize, off: usize, enough: usize) -> Option<f32> {
+    let middle = counts.len() / 2;
+    let inside = middle.saturating_sub(off)..(middle + off + 1).min(counts.len());
     let most = *counts.get(inside.clone())?.iter().max()?;
     let best: Vec<usize> = inside.clone().filter(|at| counts[*at] == most).collect();
     let (first, last) = (best[0], best[best.len() - 1]);
-    let other = (0..steps)
-        .filter(|at| at + 3 * AT_STEPS < first || *at > last + 3 * AT_STEPS)
+    let is_beside = |at: usize| at + 3 * AT_STEPS < first || at > last + 3 * AT_STEPS;
+    let is_before_next = |at: usize| at.abs_diff(first) < apart * 3 / 4;
+    let other = (0..counts.len())
+        .filter(|at| is_beside(*at) && is_before_next(*at))
         .map(|at| counts[at])
         .max();
-    let is_enough = most as f32 >= PLACES_MIN * places.len() as f32 && most >= 3;
     let is_inside = first > inside.start + AT_STEPS && last + AT_STEPS + 1 < inside.end;
     let is_alone = is_inside
         && last - first <= 4 * AT_STEPS
         && other.is_none_or(|other| other as f32 <= OTHER_MAX * most as f32);
-    let middle = (first + last) as f32 / 2.0;
-    (is_enough && is_alone).then_some(Mm(middle * STEP_MM - REACH_MM))
+    (most >= enough && is_alone).then_some((first + last) as f32 / 2.0)
 }
 
 /// Whether a bar stands on one of the rows at each step around `x`.
@@ -232,6 +251,14 @@ mod tests {
         assert!((bars.unwrap() - 5.0).abs() < 0.3, "{bars:?}");
         let dots = found(|_, x, below| is_seam(x) && (2.0 * below).fract().abs() < 0.5);
         assert!((dots.unwrap() - 5.0).abs() < 0.3, "{dots:?}");
+    }
+
+    #[test]
+    fn bars_nearly_everywhere_may_stand_far_off() {
+        let bars = found(|_, x, below| is_seam(x - 10.0) && below.abs() < 6.0);
+        assert!((bars.unwrap() - 15.0).abs() < 0.3, "{bars:?}");
+        let some = found(|row, x, below| row < 2 && is_seam(x - 10.0) && below.abs() < 6.0);
+        assert_eq!(some, None);
     }
 
     #[test]
