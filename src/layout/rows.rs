@@ -44,6 +44,8 @@ const UNNAMED_ROWS: f32 = 0.35;
 const UNNAMED_SHARE: f32 = 0.75;
 const UNNAMED_PART_SHARE: f32 = 0.55;
 const UNNAMED_PARTS: usize = 4;
+/// So much of that is needed where a pulse stands beside it.
+const PULSED_FACTOR: f32 = 0.5;
 /// A line has less than this share of its ink this far above and below it.
 const BESIDE_LINE_MM: f32 = 2.0;
 const BESIDE_LINE_SHARE: f32 = 0.7;
@@ -107,9 +109,14 @@ pub fn find_rows(
         })
         .collect();
     if columns > 1 {
+        let pulses = ground.beside(feet);
+        let usual = UsualInk {
+            threshold,
+            share: usual,
+        };
         let unnamed = gaps(fit)
             .into_iter()
-            .map(|row| ground.unnamed(row, common, threshold, usual));
+            .map(|row| ground.unnamed(row, common, &usual, &pulses));
         rows.extend(unnamed.map_while(|row| row));
     }
     Ok(Layout {
@@ -216,14 +223,7 @@ impl<'a> Ground<'a> {
         let (Some(first), Some(last)) = (labels.first(), labels.last()) else {
             return f32::NEG_INFINITY..f32::INFINITY;
         };
-        let at = feet.iter().map(|foot| self.lattice.locate(*foot));
-        let margin = PULSE_BESIDE_ROWS * self.pitch
-            / math::hypot(self.lattice.across[0], self.lattice.across[1]);
-        let is_beside = |column: f32| {
-            (-margin..margin / 2.0).contains(&column)
-                || (self.width - margin..self.width + margin).contains(&column)
-        };
-        let rows: Vec<f32> = at.filter(|at| is_beside(at.0)).map(|at| at.1).collect();
+        let rows = self.beside(feet);
         let top = rows.iter().copied().fold(f32::INFINITY, f32::min);
         let bottom = rows.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let single = self.columns == 1 && !rows.is_empty();
@@ -235,6 +235,18 @@ impl<'a> Ground<'a> {
         low..top - first.0 + PULSE_OFF_ROWS
     }
 
+    /// The rows beside whose ends pulses stand.
+    fn beside(&self, feet: &[Point<InPaper>]) -> Vec<f32> {
+        let at = feet.iter().map(|foot| self.lattice.locate(*foot));
+        let margin = PULSE_BESIDE_ROWS * self.pitch
+            / math::hypot(self.lattice.across[0], self.lattice.across[1]);
+        let is_beside = |column: f32| {
+            (-margin..margin / 2.0).contains(&column)
+                || (self.width - margin..self.width + margin).contains(&column)
+        };
+        at.filter(|at| is_beside(at.0)).map(|at| at.1).collect()
+    }
+
     fn row(&self, kind: RowKind, zero_row: f32) -> Row {
         let zero = [0.0, self.width].map(|column| {
             let [x, y] = self.lattice.place(column, zero_row);
@@ -244,11 +256,16 @@ impl<'a> Ground<'a> {
     }
 
     /// The strip about `common` rows off `row`, if ink runs along its whole length there as it
-    /// does in other rows: lines of writing are short.
-    fn unnamed(&self, row: f32, common: f32, threshold: f32, usual: f32) -> Option<Row> {
+    /// does in other rows: lines of writing are short. Where one of the `pulses` stands beside it,
+    /// half as much will do: a line that wanders has little ink at any one height.
+    fn unnamed(&self, row: f32, common: f32, usual: &UsualInk, pulses: &[f32]) -> Option<Row> {
         let (profile, step) = (self.profile(row), self.step());
+        let has_pulse = pulses
+            .iter()
+            .any(|pulse| (pulse - row - common).abs() < UNNAMED_ROWS);
+        let needed = if has_pulse { PULSED_FACTOR } else { 1.0 } * usual.share;
         let ink = |profile: &Profile| {
-            let counts = self.count(profile, row, threshold);
+            let counts = self.count(profile, row, usual.threshold);
             ink_near(&counts, common, step, UNNAMED_ROWS)
         };
         let least = profile
@@ -256,13 +273,20 @@ impl<'a> Ground<'a> {
             .iter()
             .map(ink)
             .fold(f32::INFINITY, f32::min);
-        if least < UNNAMED_PART_SHARE * usual || ink(&profile) < UNNAMED_SHARE * usual {
+        if least < UNNAMED_PART_SHARE * needed || ink(&profile) < UNNAMED_SHARE * needed {
             return None;
         }
-        let counts = self.count(&profile, row, threshold);
+        let counts = self.count(&profile, row, usual.threshold);
         let distance = own_distance(&counts, common, step, UNNAMED_ROWS);
-        is_thin(&counts, distance, step).then(|| self.row(RowKind::Unnamed, row + distance))
+        let is_line = has_pulse || is_thin(&counts, distance, step);
+        is_line.then(|| self.row(RowKind::Unnamed, row + distance))
     }
+}
+
+/// How dark ink is at least, and the share of ink that named rows have along their line.
+struct UsualInk {
+    threshold: f32,
+    share: f32,
 }
 
 /// Rows on the lattice where a strip may be whose name was not found: between the matrix and the
@@ -635,5 +659,37 @@ mod tests {
         for (row, zero) in found.rows.iter().zip(zeros) {
             assert!((row.zero[0].y - zero).abs() < 1.0, "{row:?}, not {zero}");
         }
+    }
+
+    #[test]
+    fn a_pulse_tells_a_strip_that_wanders() {
+        let lattice = Lattice {
+            origin: [10.0, 30.0],
+            across: [40.0, 0.0],
+            down: [0.0, 25.0],
+        };
+        let (width, height) = (1480, 1000);
+        let line = |row: usize, u: f32| {
+            let wander = if row == 3 { 1.5 } else { 0.3 };
+            34.6 + 25.0 * row as f32 + wander * math::sin_cos(u * 0.08).0
+        };
+        let level = |k: usize| {
+            let (u, v) = ((k % width) as f32 / 8.0, (k / width) as f32 / 8.0);
+            let is_ink = (10.0..170.0).contains(&u) && (0..4).any(|r| (v - line(r, u)).abs() < 0.2);
+            if is_ink { 25 } else { 240u8 }
+        };
+        let rgb = (0..width * height).flat_map(|k| [level(k); 3]).collect();
+        let image = RawImage::new(width, height, rgb).unwrap();
+        let scale = crate::page::Homography::similarity(8.0, 8.0, 0.0, (0.0, 0.0)).unwrap();
+        let map = PageMap::new(scale, None);
+        let layout = LAYOUTS.iter().find(|l| l.name == "3x4").expect("known");
+        let fit = Fit::over(layout, lattice, Vec::new());
+        let count = |feet: &[Point<InPaper>]| {
+            let found = find_rows(&image, &map, &fit, feet, Ruled::No).unwrap();
+            found.rows.len()
+        };
+        let feet = [34.6, 59.6, 84.6, 109.6].map(|zero| Point::new(5.0, zero));
+        assert_eq!(count(&feet[..3]), 3);
+        assert_eq!(count(&feet), 4);
     }
 }
