@@ -12,8 +12,10 @@ use crate::page::{PageMap, Point, RawImage};
 /// Looked for so far around, in steps that move the end of a row of 2000 pixels by 1.
 const REACH: f32 = 0.02;
 const STEP: f32 = 0.0005;
-/// One pixel of so many, along and across, is looked at.
+/// One pixel of so many, along and across, is looked at; of more where that is more pixels than the
+/// second.
 const SAMPLED: usize = 2;
+const SAMPLES_MAX: usize = 1_000_000;
 /// Ink is darker than this share of paper, which most of a page is.
 const INK_SHARE: f32 = 0.6;
 const PAPER_RANK: f32 = 0.75;
@@ -22,13 +24,16 @@ const INK_MIN: usize = 1000;
 
 /// The tilt near `tilt` at which rows are sharpest; `tilt` itself where none nearby is.
 pub fn level(image: &RawImage, map: &PageMap, tilt: f32) -> f32 {
-    let ink = ink(image, map);
+    let pixels = image.width() * image.height();
+    let apart = (SAMPLED..).find(|apart| pixels / (apart * apart) <= SAMPLES_MAX);
+    let apart = apart.unwrap_or(SAMPLED);
+    let ink = ink(image, map, apart);
     if ink.len() < INK_MIN {
         return tilt;
     }
     let steps = (REACH / STEP).round() as isize;
     let sharpness: Vec<f32> = (-steps..=steps)
-        .map(|k| sharpness(&ink, tilt + k as f32 * STEP))
+        .map(|k| sharpness(&ink, apart, tilt + k as f32 * STEP))
         .collect();
     let best = (0..sharpness.len()).max_by(|a, b| sharpness[*a].total_cmp(&sharpness[*b]));
     match best {
@@ -46,11 +51,11 @@ pub fn level(image: &RawImage, map: &PageMap, tilt: f32) -> f32 {
     }
 }
 
-/// Where ink is, on the map's paper.
-fn ink(image: &RawImage, map: &PageMap) -> Vec<[f32; 2]> {
+/// Where ink is, on the map's paper, of pixels so far apart.
+fn ink(image: &RawImage, map: &PageMap, apart: usize) -> Vec<[f32; 2]> {
     let places = || {
-        let rows = (0..image.height()).step_by(SAMPLED);
-        rows.flat_map(|y| (0..image.width()).step_by(SAMPLED).map(move |x| (x, y)))
+        let rows = (0..image.height()).step_by(apart);
+        rows.flat_map(|y| (0..image.width()).step_by(apart).map(move |x| (x, y)))
     };
     let bright = |(x, y): (usize, usize)| image.pixel(x, y).into_iter().max().unwrap_or(0);
     let mut counts = [0usize; 256];
@@ -72,9 +77,9 @@ fn ink(image: &RawImage, map: &PageMap) -> Vec<[f32; 2]> {
 }
 
 /// How much the rows' ink differs from that of the next, at this tilt.
-fn sharpness(ink: &[[f32; 2]], tilt: f32) -> f32 {
+fn sharpness(ink: &[[f32; 2]], apart: usize, tilt: f32) -> f32 {
     let (sin, cos) = math::sin_cos(tilt);
-    let below = |[x, y]: &[f32; 2]| (y * cos - x * sin) / SAMPLED as f32;
+    let below = |[x, y]: &[f32; 2]| (y * cos - x * sin) / apart as f32;
     let top = ink.iter().map(below).fold(f32::INFINITY, f32::min);
     let mut rows = vec![0f32; 1];
     for at in ink {
