@@ -106,6 +106,10 @@ pub enum LayoutError {
     Contradicted { layout: &'static str },
     #[error("the page has more rows or columns than {layout}, a layout that is not known")]
     FurtherColumn { layout: &'static str },
+    #[error(
+        "{leads} leads are named twice, as on a page with two recordings; capture them one at a time"
+    )]
+    TwoRecordings { leads: usize },
     #[error("the lead names fit {first} and {second} equally well; name the layout")]
     Ambiguous {
         first: &'static str,

@@ -79,6 +79,8 @@ pub struct Fit {
 
 /// A label that resembles a name less than this, next to its best, is not that name.
 const LIKENESS_MIN: f32 = 0.25;
+/// Strips repeat three leads of a page; so many are repeated by a second recording alone.
+const TWICE_MIN: usize = 6;
 /// Readings from which lattices are made.
 const PLACED_MAX: usize = 64;
 /// Labels may stand this far off, in columns and rows.
@@ -171,13 +173,34 @@ pub fn fit(
     fits.retain(|fit| !goes_on(fit, seen) && !goes_down(fit, feet));
     let further = Err(LayoutError::FurtherColumn { layout });
     let found = seen.len();
-    match fits.first() {
+    let fit = match fits.first() {
         Some(best) if best.layout.name == layout => choose(fits, found, feet),
         Some(best) if best.score >= WHOLE_SHARE_MIN * score => {
             choose(fits, found, feet).or(further)
         }
         _ => further,
+    }?;
+    match named_twice(&fit, seen) {
+        leads if leads >= TWICE_MIN => Err(LayoutError::TwoRecordings { leads }),
+        _ => Ok(fit),
     }
+}
+
+/// How many of the layout's leads are named beside or below its panels as well.
+fn named_twice(fit: &Fit, seen: &[SeenLead]) -> usize {
+    let needed = STRIP_SCORE_SHARE * usual_score(fit.layout, seen, &fit.lattice);
+    let (rows, columns) = (fit.layout.rows.len(), fit.layout.column_count());
+    let is_within = |at: f32, count: usize| (-0.5..count as f32 - 0.5).contains(&at);
+    let is_outside = |label: &SeenLead| {
+        let (column, row) = fit.lattice.locate(label.at);
+        !(is_within(column, columns) && is_within(row, rows))
+    };
+    let outside = |lead: &Lead| {
+        seen.iter()
+            .any(|label| label.leads[0].0 == *lead && label.score >= needed && is_outside(label))
+    };
+    let leads = fit.layout.rows.iter().flat_map(|leads| leads.iter());
+    leads.filter(|lead| outside(lead)).count()
 }
 
 /// The first of `fits`, which are ordered by score, if it is good enough.
@@ -617,6 +640,18 @@ mod tests {
         for layout in &LAYOUTS {
             check(layout.name, &labels(layout.name, lattice(62.0, 24.0)));
         }
+    }
+
+    #[test]
+    fn two_recordings_on_a_page_are_refused() {
+        let mut seen = labels("3x4", lattice(62.0, 24.0));
+        let second = labels("3x4", lattice(62.0, 24.0));
+        seen.extend(second.iter().map(|label| SeenLead {
+            at: Point::new(label.at.x, label.at.y + 140.0),
+            ..*label
+        }));
+        let found = fit(&seen, &[], None).map(|fit| fit.layout.name);
+        assert_eq!(found, Err(LayoutError::TwoRecordings { leads: 12 }));
     }
 
     #[test]
