@@ -10,6 +10,7 @@ use crate::labels::decode::{DecodeError, decode};
 use crate::labels::flat::FlatView;
 use crate::labels::view::{Canvas, View};
 use crate::labels::{Label, LabelClass};
+use crate::layout::LayoutError;
 use crate::layout::fit::{self, SeenLead};
 use crate::math;
 use crate::nets::{NetError, Nets, Picture};
@@ -25,7 +26,7 @@ const LARGER: f32 = 1.25;
 pub struct Labels {
     pub turn: QuarterTurn,
     pub labels: Vec<Label>,
-    /// The lead names stand as on a known page.
+    /// The lead names stand as on a known page, or as on two.
     is_known: bool,
     /// Sum of the lead names' scores.
     sum: f32,
@@ -36,9 +37,13 @@ impl Labels {
         let map = super::scale::pixels(turn);
         let leads = seen_leads(&labels, &map);
         let fit = fit::fit(&leads, &pulse_feet(&labels, &map), only);
+        let is_known = match fit {
+            Ok(fit) => fit.is_signed,
+            Err(error) => matches!(error, LayoutError::TwoRecordings { .. }),
+        };
         Self {
             turn,
-            is_known: fit.is_ok_and(|fit| fit.is_signed),
+            is_known,
             sum: leads.iter().map(|label| label.score).sum(),
             labels,
         }

@@ -257,6 +257,24 @@ fn a_page_on_its_side_reads_as_upright() {
 }
 
 #[test]
+fn two_recordings_on_a_page_are_rejected_with_that_reason() {
+    let image = read_page(&folder("sample").join("page.jpg"));
+    let (width, height) = (image.width(), image.height());
+    // The lower one is printed smaller, on a grid of its own.
+    let smaller = |k: usize, size: usize| (k * 4 / 3).min(size - 1);
+    let both = run(&turned(&image, (width, height * 7 / 4), |x, y| {
+        if y < height {
+            (x, y)
+        } else {
+            (smaller(x, width), smaller(y - height, height))
+        }
+    }));
+    assert_eq!(both.status, Status::Rejected);
+    let reason = &both.findings.last().expect("a reason").message;
+    assert!(reason.contains("two recordings"), "{reason}");
+}
+
+#[test]
 fn what_is_no_page_is_rejected_with_a_reason() {
     let grey = RawImage::new(800, 600, vec![180; 3 * 800 * 600]).unwrap();
     let mut state = 7u32;
