@@ -369,7 +369,7 @@ fn says_half_chest(labels: &[Label], gain: MmPerMillivolt) -> bool {
         labels.iter().any(|other| {
             is(other, gain.0)
                 && other.score >= SECOND_SHARE * half.score
-                && half.bounds().overlap(&other.bounds()) > SAME_PLACE
+                && is_one_place(half, other)
         })
     };
     // The same text may read as the chest leads' half gain and, nearly as sure, as that gain alone.
@@ -392,8 +392,8 @@ fn is_plain_half(labels: &[Label], gain: MmPerMillivolt) -> bool {
     };
     let says_whole = |label: &&Label| gain_of(label) == Some(gain.0);
     written(labels).filter(says_half).all(|half| {
-        let is_there = |other: &Label| half.bounds().overlap(&other.bounds()) > SAME_PLACE;
-        !labels.iter().filter(says_whole).any(is_there)
+        let mut whole = labels.iter().filter(says_whole);
+        !whole.any(|other| is_one_place(half, other))
     })
 }
 
@@ -419,11 +419,11 @@ fn is_text(label: &Label) -> bool {
 
 /// Whether one of the others is a stronger text at the same place.
 fn is_beaten<'a>(label: &Label, mut others: impl Iterator<Item = &'a Label>) -> bool {
-    others.any(|other| {
-        is_text(other)
-            && other.score > label.score
-            && label.bounds().overlap(&other.bounds()) > SAME_PLACE
-    })
+    others.any(|other| is_text(other) && other.score > label.score && is_one_place(label, other))
+}
+
+fn is_one_place(a: &Label, b: &Label) -> bool {
+    a.bounds().overlap(&b.bounds()) > SAME_PLACE
 }
 
 /// The gain that a text of at least this score says.

@@ -9,7 +9,8 @@
 use crate::math;
 use crate::page::{PageMap, Point, RawImage};
 
-/// Looked for so far around, in steps that move the end of a row of 2000 pixels by 1.
+/// Looked for 1.1 degrees around, twice what labels in one column are off, in steps that move the end
+/// of a row of 2000 pixels by 1.
 const REACH: f32 = 0.02;
 const STEP: f32 = 0.0005;
 /// One pixel of so many, along and across, is looked at; of more where that is more pixels than the

@@ -32,6 +32,7 @@ pub struct Ruling {
     pub inky: Vec<bool>,
     /// Share of the page's squares in which ink stands, taken out or not.
     pub ink_spread: f32,
+    /// What dark lines were taken for.
     pub lines: DarkLines,
     shrink: usize,
 }

@@ -32,11 +32,15 @@ const BAR_SHARE: f32 = 0.3;
 const BESIDE_STEPS: usize = 7;
 /// A place counts if its bar is within this.
 const AT_STEPS: usize = 4;
-/// So many places must have theirs, and any other shift at most this share of them.
+/// This share of the places must have theirs, or the second where that is far off, and never fewer
+/// than the third.
 const PLACES_MIN: f32 = 0.44;
 const FAR_PLACES_MIN: f32 = 0.75;
 const ENOUGH: usize = 3;
+/// Any other shift has at most this share of those that the best one has: up to this share of a
+/// panel, where the next seam's bars come within reach.
 const OTHER_MAX: f32 = 0.6;
+const BEFORE_NEXT: f32 = 0.75;
 
 /// How much further right the panels lie than `extent` says; `None` where no bars tell.
 pub fn shift(
@@ -47,11 +51,12 @@ pub fn shift(
     columns: usize,
 ) -> Option<Mm> {
     let width = (extent.right - extent.left).0 / columns.max(1) as f32;
-    let seams = (1..columns).map(|k| extent.left.0 + width * k as f32);
-    let places: Vec<Vec<bool>> = seams
-        .flat_map(|x| rows.iter().map(move |row| (x, *row)))
-        .map(|(x, row)| bars(image, map, (rows, row), x))
-        .collect();
+    let mut places: Vec<Vec<bool>> = Vec::new();
+    for k in 1..columns {
+        let seam = extent.left.0 + width * k as f32;
+        let lines = lines(rows, seam);
+        places.extend(rows.iter().map(|row| bars(image, map, row, &lines, seam)));
+    }
     let steps = places.first()?.len();
     let count = |at: usize| {
         let near = at.saturating_sub(AT_STEPS)..(at + AT_STEPS + 1).min(steps);
@@ -62,9 +67,9 @@ pub fn shift(
     let near = (OFF_MAX_MM / STEP_MM) as usize;
     let far = ((width / 2.0).min(REACH_MM) / STEP_MM) as usize;
     let places = places.len();
-    let apart = (width / STEP_MM) as usize;
-    let at = best(&counts, apart, near, most_of(places, PLACES_MIN))
-        .or_else(|| best(&counts, apart, far, most_of(places, FAR_PLACES_MIN)))?;
+    let next = (BEFORE_NEXT * width / STEP_MM) as usize;
+    let at = best(&counts, next, near, most_of(places, PLACES_MIN))
+        .or_else(|| best(&counts, next, far, most_of(places, FAR_PLACES_MIN)))?;
     Some(Mm(at * STEP_MM - REACH_MM))
 }
 
@@ -74,15 +79,15 @@ fn most_of(places: usize, share: f32) -> usize {
 }
 
 /// The step, at most `off` from the middle, at which the most places have bars: at least `enough`,
-/// and far fewer have anything elsewhere, up to the next seams' bars, which stand `apart`.
-fn best(counts: &[usize], apart: usize, off: usize, enough: usize) -> Option<f32> {
+/// and far fewer have anything elsewhere, nearer than `next`.
+fn best(counts: &[usize], next: usize, off: usize, enough: usize) -> Option<f32> {
     let middle = counts.len() / 2;
     let inside = middle.saturating_sub(off)..(middle + off + 1).min(counts.len());
     let most = *counts.get(inside.clone())?.iter().max()?;
     let best: Vec<usize> = inside.clone().filter(|at| counts[*at] == most).collect();
     let (first, last) = (best[0], best[best.len() - 1]);
     let is_beside = |at: usize| at + 3 * AT_STEPS < first || at > last + 3 * AT_STEPS;
-    let is_before_next = |at: usize| at.abs_diff(first) < apart * 3 / 4;
+    let is_before_next = |at: usize| at.abs_diff(first) < next;
     let other = (0..counts.len())
         .filter(|at| is_beside(*at) && is_before_next(*at))
         .map(|at| counts[at])
@@ -94,43 +99,55 @@ fn best(counts: &[usize], apart: usize, off: usize, enough: usize) -> Option<f32
     (most >= enough && is_alone).then_some((first + last) as f32 / 2.0)
 }
 
-/// Whether a bar stands on one of the rows at each step around `x`.
+/// Steps around a seam, and where each is.
+fn steps(seam: f32) -> impl Iterator<Item = f32> {
+    let count = (2.0 * REACH_MM / STEP_MM) as usize + 1;
+    (0..count).map(move |step| seam - REACH_MM + step as f32 * STEP_MM)
+}
+
+/// Where the rows' lines run at each step around a seam.
+fn lines(rows: &[&TracedRow], seam: f32) -> Vec<Vec<[f32; 2]>> {
+    let at = |x: f32| rows.iter().filter_map(|row| span(row, x)).collect();
+    steps(seam).map(at).collect()
+}
+
+/// Whether a bar stands on the row, off all `lines`, at each step around a seam.
 fn bars(
     image: &RawImage,
     map: &PageMap,
-    (rows, row): (&[&TracedRow], &TracedRow),
-    x: f32,
+    row: &TracedRow,
+    lines: &[Vec<[f32; 2]>],
+    seam: f32,
 ) -> Vec<bool> {
-    let steps = (2.0 * REACH_MM / STEP_MM) as usize + 1;
     let heights = ((HEIGHTS_MM.1 - HEIGHTS_MM.0) / HEIGHT_STEP_MM) as usize + 1;
-    let at = |step: usize| x - REACH_MM + step as f32 * STEP_MM;
     let value = |x: f32, side: f32, k: usize| {
         let off = HEIGHTS_MM.0 + k as f32 * HEIGHT_STEP_MM;
         let y = row.strip.zero(Mm(x)).0 + side * off;
         Some((y, image.brightest(map.to_page(Point::new(x, y)))?))
     };
-    let lines: Vec<Vec<[f32; 2]>> = (0..steps)
-        .map(|step| rows.iter().filter_map(|row| span(row, at(step))).collect())
-        .collect();
     let side = |side: f32| -> Vec<Vec<f32>> {
-        let is_free = |step: usize, y: f32| !lines[step].iter().any(|[a, b]| (*a..*b).contains(&y));
-        let column = |step: usize| {
-            let seen = (0..heights).filter_map(|k| value(at(step), side, k));
-            let free = seen.filter(|(y, _)| is_free(step, *y));
+        let column = |(x, lines): (f32, &Vec<[f32; 2]>)| {
+            let is_free = |y: f32| {
+                !lines
+                    .iter()
+                    .any(|[top, bottom]| (*top..*bottom).contains(&y))
+            };
+            let seen = (0..heights).filter_map(|k| value(x, side, k));
+            let free = seen.filter(|(y, _)| is_free(*y));
             free.map(|(_, bright)| bright).collect()
         };
-        (0..steps).map(column).collect()
+        steps(seam).zip(lines).map(column).collect()
     };
     let (above, below) = (side(-1.0), side(1.0));
     let mut all: Vec<f32> = above.iter().chain(&below).flatten().copied().collect();
     if all.is_empty() {
-        return vec![false; steps];
+        return vec![false; lines.len()];
     }
     all.sort_by(f32::total_cmp);
     let paper = all[all.len() * 4 / 5];
-    let Some(trace) = trace_level(image, map, row, x).filter(|t| paper - t >= INK_MIN * paper)
-    else {
-        return vec![false; steps];
+    let trace = trace_level(image, map, row, seam);
+    let Some(trace) = trace.filter(|trace| paper - trace >= INK_MIN * paper) else {
+        return vec![false; lines.len()];
     };
     let ink = paper - INK_SHARE * (paper - trace);
     let share = |column: &Vec<f32>| {
@@ -143,7 +160,7 @@ fn bars(
         let paper = beside(at.checked_sub(BESIDE_STEPS)).max(beside(Some(at + BESIDE_STEPS)));
         side[at] >= BAR_SHARE && paper < BAR_SHARE / 2.0
     };
-    (0..steps)
+    (0..lines.len())
         .map(|at| is_bar(&above, at) && is_bar(&below, at))
         .collect()
 }
