@@ -6,6 +6,10 @@
 //! the height above or below the row's zero line. Colour stays in (a coloured grid is bright in
 //! its own channel, ink is dark in all), light and shadow go out. Outside the picture is paper.
 
+mod part;
+
+use part::{Part, Reduction, Walk};
+
 use crate::nets::Picture;
 use crate::page::{InPage, InPanel, InPaper, PageMap, Point, RawImage};
 use crate::units::Mm;
@@ -117,49 +121,65 @@ pub fn draw(image: &RawImage, map: &PageMap, strip: &Strip) -> Picture {
 
 /// Columns between two exact evaluations of the page map; it is smooth over 2 mm.
 const MAP_STEP_PX: usize = 16;
+/// Steps along a side of the cells that are drawn one by one.
+const CELL_STEPS: usize = 2;
+const CELL_PX: usize = CELL_STEPS * MAP_STEP_PX;
 
 fn sample(image: &RawImage, map: &PageMap, strip: &Strip, bright: &mut [f32], dark: &mut [f32]) {
-    let nodes = strip.width_px / MAP_STEP_PX + 1;
-    let place = |column: usize, y: f32| {
-        map.to_page(strip.to_paper(Point::new((column * MAP_STEP_PX) as f32, y)))
+    let place = |column: usize, row: usize| {
+        let at = [column, row].map(|step| (step * MAP_STEP_PX) as f32);
+        map.to_page(strip.to_paper(Point::new(at[0], at[1])))
     };
-    let reduce = reduction(map, strip);
-    let mut above: Vec<Point<InPage>> = (0..nodes).map(|k| place(k, 0.0)).collect();
-    for block in (0..strip.height_px).step_by(MAP_STEP_PX) {
-        let below: Vec<_> = (0..nodes)
-            .map(|k| place(k, (block + MAP_STEP_PX) as f32))
-            .collect();
-        for y in block..(block + MAP_STEP_PX).min(strip.height_px) {
-            let share = (y - block) as f32 / MAP_STEP_PX as f32;
-            for x in 0..strip.width_px {
-                let (node, along) = (
-                    x / MAP_STEP_PX,
-                    (x % MAP_STEP_PX) as f32 / MAP_STEP_PX as f32,
-                );
-                let blend = |f: fn(&Point<InPage>) -> f32| {
-                    let top = f(&above[node]) * (1.0 - along) + f(&above[node + 1]) * along;
-                    let base = f(&below[node]) * (1.0 - along) + f(&below[node + 1]) * along;
-                    top * (1.0 - share) + base * share
-                };
-                let at = Point::new(blend(|p| p.x), blend(|p| p.y));
-                if let Some([high, low]) = pick(image, at, reduce) {
-                    bright[y * strip.width_px + x] = high;
-                    dark[y * strip.width_px + x] = low;
-                }
-            }
+    let mut part = Part::new(image, reduction(map, strip));
+    let (columns, rows) = (strip.width_px / CELL_PX, strip.height_px / CELL_PX);
+    for (column, row) in (0..rows).flat_map(|row| (0..columns).map(move |column| (column, row))) {
+        let places: Places = std::array::from_fn(|down| {
+            std::array::from_fn(|right| place(CELL_STEPS * column + right, CELL_STEPS * row + down))
+        });
+        if part.surround(places.as_flattened()).is_none() {
+            continue;
         }
-        above = below;
+        let first = row * CELL_PX * strip.width_px + column * CELL_PX;
+        let lines = bright[first..].chunks_mut(strip.width_px);
+        let lines = lines.zip(dark[first..].chunks_mut(strip.width_px));
+        for (y, (bright, dark)) in lines.take(CELL_PX).enumerate() {
+            sample_line(
+                &part,
+                &places,
+                y,
+                (&mut bright[..CELL_PX], &mut dark[..CELL_PX]),
+            );
+        }
     }
 }
 
-/// How the picture is read: a fine picture is averaged over the crop's pixel, or its noise and
-/// grid would alias.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Reduction {
-    /// Cubic through 4 x 4 pixels.
-    Cubic,
-    /// Mean over a square of this many samples a side, this far apart in page pixels.
-    Mean { side: usize, step_px: f32 },
+/// Where a cell's steps lie, row by row.
+type Places = [[Point<InPage>; CELL_STEPS + 1]; CELL_STEPS + 1];
+
+/// Line `y` of a cell.
+fn sample_line(part: &Part, places: &Places, y: usize, (bright, dark): (&mut [f32], &mut [f32])) {
+    let (above, share) = (
+        y / MAP_STEP_PX,
+        (y % MAP_STEP_PX) as f32 / MAP_STEP_PX as f32,
+    );
+    let node = |k: usize| between(places[above][k], places[above + 1][k], share);
+    let steps = bright.chunks_exact_mut(MAP_STEP_PX);
+    for (k, (bright, dark)) in steps.zip(dark.chunks_exact_mut(MAP_STEP_PX)).enumerate() {
+        let Some(mut at) = Walk::between(node(k), node(k + 1), MAP_STEP_PX) else {
+            continue;
+        };
+        for (bright, dark) in bright.iter_mut().zip(dark) {
+            if let Some([high, low]) = part.pick(at) {
+                (*bright, *dark) = (high, low);
+            }
+            at.step();
+        }
+    }
+}
+
+fn between(a: Point<InPage>, b: Point<InPage>, share: f32) -> Point<InPage> {
+    let blend = |a: f32, b: f32| a * (1.0 - share) + b * share;
+    Point::new(blend(a.x, b.x), blend(a.y, b.y))
 }
 
 fn reduction(map: &PageMap, strip: &Strip) -> Reduction {
@@ -174,82 +194,6 @@ fn reduction(map: &PageMap, strip: &Strip) -> Reduction {
         side,
         step_px: px / side as f32,
     }
-}
-
-/// Brightest and darkest channel at `at`, `None` outside the picture.
-fn pick(image: &RawImage, at: Point<InPage>, reduction: Reduction) -> Option<[f32; 2]> {
-    let (right, bottom) = (image.width() as f32 - 1.0, image.height() as f32 - 1.0);
-    if !(at.x >= 0.0 && at.y >= 0.0 && at.x <= right && at.y <= bottom) {
-        return None;
-    }
-    match reduction {
-        Reduction::Cubic => Some(cubic(image, at)),
-        Reduction::Mean { side, step_px } => {
-            let mut sum = [0.0; 2];
-            let first = -0.5 * step_px * (side as f32 - 1.0);
-            for row in 0..side {
-                for column in 0..side {
-                    let x = (at.x + first + column as f32 * step_px).clamp(0.0, right);
-                    let y = (at.y + first + row as f32 * step_px).clamp(0.0, bottom);
-                    let value = linear(image, x, y);
-                    sum = [sum[0] + value[0], sum[1] + value[1]];
-                }
-            }
-            let count = (side * side) as f32;
-            Some([sum[0] / count, sum[1] / count])
-        }
-    }
-}
-
-fn extremes(pixel: [u8; 3]) -> [f32; 2] {
-    let [r, g, b] = pixel;
-    [f32::from(r.max(g).max(b)), f32::from(r.min(g).min(b))]
-}
-
-fn linear(image: &RawImage, x: f32, y: f32) -> [f32; 2] {
-    let (column, row) = (x as usize, y as usize);
-    let (fx, fy) = (x - column as f32, y - row as f32);
-    let (right, below) = (
-        (column + 1).min(image.width() - 1),
-        (row + 1).min(image.height() - 1),
-    );
-    let (a, b) = (
-        extremes(image.pixel(column, row)),
-        extremes(image.pixel(right, row)),
-    );
-    let (c, d) = (
-        extremes(image.pixel(column, below)),
-        extremes(image.pixel(right, below)),
-    );
-    std::array::from_fn(|k| {
-        (a[k] * (1.0 - fx) + b[k] * fx) * (1.0 - fy) + (c[k] * (1.0 - fx) + d[k] * fx) * fy
-    })
-}
-
-/// Cubic convolution with a = -0.75 (Keys, 1981), as OpenCV's.
-fn cubic(image: &RawImage, at: Point<InPage>) -> [f32; 2] {
-    let (column, row) = (at.x.floor(), at.y.floor());
-    let (across, down) = (cubic_weights(at.x - column), cubic_weights(at.y - row));
-    let clamp = |v: f32, k: usize, max: usize| {
-        (v as isize + k as isize - 1).clamp(0, max as isize - 1) as usize
-    };
-    let mut sum = [0.0; 2];
-    for (j, weight_y) in down.iter().enumerate() {
-        let y = clamp(row, j, image.height());
-        for (i, weight_x) in across.iter().enumerate() {
-            let value = extremes(image.pixel(clamp(column, i, image.width()), y));
-            sum[0] += weight_x * weight_y * value[0];
-            sum[1] += weight_x * weight_y * value[1];
-        }
-    }
-    sum
-}
-
-fn cubic_weights(t: f32) -> [f32; 4] {
-    const A: f32 = -0.75;
-    let near = |d: f32| ((A + 2.0) * d - (A + 3.0)) * d * d + 1.0;
-    let far = |d: f32| ((A * d - 5.0 * A) * d + 8.0 * A) * d - 4.0 * A;
-    [far(1.0 + t), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
 /// Divides by the paper's level, interpolated between blocks along the row.

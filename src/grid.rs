@@ -12,11 +12,13 @@
 //!           --printed: lines that no colour has are the compression's
 //! ```
 
+mod fourier;
 mod lattice;
 mod printed;
 mod ruling;
 mod spectrum;
 mod surface;
+mod turns;
 mod windows;
 
 use crate::page::{Bounds, InPaper, Mesh, PageMap, QuarterTurn, RawImage};

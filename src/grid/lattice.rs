@@ -11,6 +11,7 @@ use std::collections::BinaryHeap;
 use super::best;
 use super::ruling::Ruling;
 use super::surface;
+use super::turns::{HARMONICS, Turns, Waves};
 use crate::math;
 use crate::page::{Bounds, Homography, InPage, InPaper, Mesh, PageMap, Point};
 use crate::units::Mm;
@@ -22,7 +23,6 @@ const BIN_MM: f32 = 0.125;
 const CELL_MM: f32 = 8.0;
 const REACH_MM: f32 = 5.5;
 const PERIOD_MM: f32 = 5.0;
-const HARMONICS: usize = 10;
 /// Lines lie at most this far off the map that the cells are read under.
 const OFF_MAX_MM: f32 = 1.6;
 /// The comb must be this much stronger than combs of other periods.
@@ -60,6 +60,8 @@ const NODE_WEIGHT_MIN: f32 = 0.2;
 const SLOPE_MM: f64 = 14.0;
 const SLOPE_MM_MAX: f64 = 45.0;
 const BEYOND_MM: f32 = 24.0;
+/// Pixels between two exact evaluations of the map: it is smooth over 2 mm.
+const STEP_PX: usize = 16;
 /// Longest side of the paper that is read.
 const SIDE_MM_MAX: f32 = 900.0;
 
@@ -379,6 +381,7 @@ struct Profiles {
     /// Of all that is dark, and, where it is asked for, of what stands clear of ink.
     all: [Axis; 2],
     clear: Option<[Axis; 2]>,
+    trials: Trials,
 }
 
 /// How far lines lie off the map, and how much stronger their comb is than combs of other periods.
@@ -392,8 +395,7 @@ struct Comb {
 struct Sums {
     bins: usize,
     bands: usize,
-    sums: Vec<f32>,
-    counts: Vec<f32>,
+    sums: Vec<[f32; 2]>,
 }
 
 impl Sums {
@@ -405,16 +407,53 @@ impl Sums {
         Self {
             bins,
             bands,
-            sums: vec![0.0; bins * bands],
-            counts: vec![0.0; bins * bands],
+            sums: vec![[0.0; 2]; bins * bands],
         }
     }
 
-    fn add(&mut self, along: f32, across: f32, dark: f32) {
-        let (bin, band) = ((along / BIN_MM) as usize, (across / BAND_MM) as usize);
-        if along >= 0.0 && across >= 0.0 && bin < self.bins && band < self.bands {
-            self.sums[band * self.bins + bin] += dark;
-            self.counts[band * self.bins + bin] += 1.0;
+    /// Adds those of the pixels along a line that are there.
+    fn add(&mut self, mut line: Run, pixels: impl Iterator<Item = Option<f32>>) {
+        for dark in pixels {
+            let (bin, band) = (line.bin >> FRACTION_BITS, line.band >> FRACTION_BITS);
+            // What is negative is a large number without its sign.
+            if let Some(dark) = dark
+                && (bin as usize) < self.bins
+                && (band as usize) < self.bands
+            {
+                let [sum, count] = &mut self.sums[band as usize * self.bins + bin as usize];
+                *sum += dark;
+                *count += 1.0;
+            }
+            line.bin = line.bin.wrapping_add(line.steps[0]);
+            line.band = line.band.wrapping_add(line.steps[1]);
+        }
+    }
+}
+
+/// A line through bins and bands, in fixed-point numbers.
+#[derive(Clone, Copy)]
+struct Run {
+    bin: i32,
+    band: i32,
+    steps: [i32; 2],
+}
+
+const FRACTION_BITS: u32 = 16;
+const _: () = assert!(SIDE_MM_MAX / BIN_MM < (1 << (31 - FRACTION_BITS)) as f32);
+
+impl Run {
+    /// Along `axis` from one place on the paper towards another, `STEP_PX` pixels further on.
+    fn between(from: [f32; 2], to: [f32; 2], axis: usize) -> Self {
+        // Numbers too large for this are cut to the largest, which lies outside all bins.
+        let fixed = |v: f32| (v * (1 << FRACTION_BITS) as f32) as i32;
+        let [bin, band] = [(axis, BIN_MM), (1 - axis, BAND_MM)].map(|(axis, size_mm)| {
+            let step = (to[axis] - from[axis]) / STEP_PX as f32;
+            (fixed(from[axis] / size_mm), fixed(step / size_mm))
+        });
+        Self {
+            bin: bin.0,
+            band: band.0,
+            steps: [bin.1, band.1],
         }
     }
 }
@@ -445,28 +484,28 @@ impl Profiles {
             ]
         };
         let (mut all, mut clear) = (sums(), (lines == Lines::Clear).then(sums));
-        for y in 0..ruling.height {
-            let mut near: Option<(usize, [f32; 2])> = None;
-            for x in 0..ruling.width {
-                // The mesh is slow: its shift is taken anew every 16 pixels.
-                let shift = match near {
-                    Some((from, shift)) if x < from + 16 => shift,
-                    _ => {
-                        let flat = map.flat_to_paper(x as f32, y as f32);
-                        let bent = map.to_paper(Point::new(x as f32, y as f32));
-                        let shift = [bent.x - flat.x, bent.y - flat.y];
-                        near = Some((x, shift));
-                        shift
-                    }
-                };
-                let flat = map.flat_to_paper(x as f32, y as f32);
-                let place = [flat.x + shift[0] - left_mm, flat.y + shift[1] - top_mm];
-                let at = y * ruling.width + x;
-                for k in 0..2 {
-                    let (along, across) = (place[k], place[1 - k]);
-                    all[k].add(along, across, ruling.dark[at]);
-                    if let Some(clear) = clear.as_mut().filter(|_| !ruling.inky[at]) {
-                        clear[k].add(along, across, ruling.dark[at]);
+        let place = |x: usize, y: usize| {
+            let at = map.to_paper(Point::<InPage>::new(x as f32, y as f32));
+            [at.x - left_mm, at.y - top_mm]
+        };
+        let rows = ruling.dark.chunks_exact(ruling.width);
+        for (y, (dark, inky)) in rows.zip(ruling.inky.chunks_exact(ruling.width)).enumerate() {
+            let flat = |k: usize| map.flat_to_paper((k * STEP_PX) as f32, y as f32);
+            let steps = dark.chunks(STEP_PX).zip(inky.chunks(STEP_PX));
+            for (k, (dark, inky)) in steps.enumerate() {
+                // The mesh's shift is that of the first pixel: behind a fold that is still to be
+                // followed, its slope is a guess, and lines read along it jump.
+                let (from, ends) = (place(k * STEP_PX, y), [flat(k), flat(k + 1)]);
+                let to = [
+                    from[0] + ends[1].x - ends[0].x,
+                    from[1] + ends[1].y - ends[0].y,
+                ];
+                for axis in 0..2 {
+                    let line = Run::between(from, to, axis);
+                    all[axis].add(line, dark.iter().map(|dark| Some(*dark)));
+                    if let Some(clear) = &mut clear {
+                        let pixels = dark.iter().zip(inky);
+                        clear[axis].add(line, pixels.map(|(dark, inky)| (!inky).then_some(*dark)));
                     }
                 }
             }
@@ -479,6 +518,7 @@ impl Profiles {
             height_mm,
             all: axes(all),
             clear: clear.map(axes),
+            trials: Trials::new(),
         }
     }
 
@@ -501,7 +541,8 @@ impl Profiles {
         let place = [center.x - self.left_mm, center.y - self.top_mm];
         // Paper coordinates of bin 0, so that phases are the map's own.
         let origin = [self.left_mm, self.top_mm][axis];
-        let comb = |axes: &[Axis; 2]| axes[axis].comb(place[axis], place[1 - axis], origin);
+        let comb =
+            |axes: &[Axis; 2]| axes[axis].comb(place[axis], place[1 - axis], origin, &self.trials);
         // Of dark or sparse lines little stands clear of ink.
         let all = comb(&self.all)?;
         let clear = self.clear.as_ref().and_then(comb);
@@ -520,12 +561,8 @@ impl Axis {
         let reach = (PERIOD_MM / BIN_MM / 2.0) as usize;
         for band in 0..bands {
             let mean = |k: usize| {
-                let at = band * bins + k;
-                if of.counts[at] > 0.0 {
-                    of.sums[at] / of.counts[at]
-                } else {
-                    f32::NAN
-                }
+                let [sum, count] = of.sums[band * bins + k];
+                if count > 0.0 { sum / count } else { f32::NAN }
             };
             let line: Vec<f32> = (0..bins).map(mean).collect();
             for k in 0..bins {
@@ -547,56 +584,76 @@ impl Axis {
     }
 
     /// The lines' comb around a place whose bin 0 is at `origin` of the paper.
-    fn comb(&self, along: f32, across: f32, origin: f32) -> Option<Comb> {
-        let profile = self.profile(along, across);
+    fn comb(&self, along: f32, across: f32, origin: f32, trials: &Trials) -> Option<Comb> {
+        let profile = self.profile(along, across, &trials.near);
         let first = ((along - 3.0 * REACH_MM) / BIN_MM).floor() + 0.5;
         let waves = waves(&profile, first * BIN_MM + origin);
         let size = |w: [f32; 2]| math::hypot(w[0], w[1]);
-        let (between, tones): (Vec<_>, Vec<_>) =
-            waves.chunks_exact(2).map(|w| (w[0], w[1])).unzip();
-        let noise = between[1..].iter().map(|w| size(*w)).sum::<f32>() / (HARMONICS - 1) as f32;
-        let comb = |off: f32| -> f32 {
-            let turn = std::f32::consts::TAU * off / PERIOD_MM;
-            (1..=HARMONICS)
-                .zip(&tones)
-                .map(|(k, w)| {
-                    let (sin, cos) = math::sin_cos(turn * k as f32);
-                    w[0] * cos + w[1] * sin
-                })
-                .sum()
-        };
-        let steps = (OFF_MAX_MM / 0.05) as i32;
-        let score = |off: f32| comb(off) * (1.0 - 0.35 * off * off);
-        let off = best((-steps..=steps).map(|k| k as f32 * 0.05), score)?;
-        let fine = best((-6..=6).map(|k| off + k as f32 * 0.01), comb)?;
-        let trust = comb(fine) / (noise * (HARMONICS as f32).sqrt()).max(f32::MIN_POSITIVE);
-        Some(Comb { off: fine, trust })
+        // The comb's tones, and those between them.
+        let tones: Waves = std::array::from_fn(|k| waves[2 * k + 1]);
+        let noise =
+            (1..HARMONICS).map(|k| size(waves[2 * k])).sum::<f32>() / (HARMONICS - 1) as f32;
+        let coarse = best(0..trials.coarse.places.len(), |k| {
+            trials.coarse.sum(k, &tones) * trials.calm[k]
+        })?;
+        let tones = trials.coarse.turned(coarse, &tones);
+        let fine = best(0..trials.fine.places.len(), |k| trials.fine.sum(k, &tones))?;
+        let off = (trials.coarse.places[coarse] + trials.fine.places[fine]) * PERIOD_MM;
+        let trust = trials.fine.sum(fine, &tones);
+        let trust = trust / (noise * (HARMONICS as f32).sqrt()).max(f32::MIN_POSITIVE);
+        Some(Comb { off, trust })
     }
 
     /// The bins around a place, weighted by nearness along and across.
-    fn profile(&self, along: f32, across: f32) -> Vec<f32> {
+    fn profile(&self, along: f32, across: f32, near: &[f32]) -> Vec<f32> {
         let first = ((along - 3.0 * REACH_MM) / BIN_MM).floor() as i64;
-        let count = (6.0 * REACH_MM / BIN_MM) as usize;
-        let mut out = vec![0f32; count];
+        let mut out = vec![0f32; near.len()];
+        let skipped = usize::try_from(-first).unwrap_or(0).min(out.len());
+        let from = usize::try_from(first).unwrap_or(0).min(self.bins);
         for band in 0..self.bands {
             let off = ((band as f32 + 0.5) * BAND_MM - across) / REACH_MM;
             if off.abs() > 2.5 {
                 continue;
             }
             let weight = math::exp(-0.5 * off * off);
-            for (k, value) in out.iter_mut().enumerate() {
-                if let Ok(bin) = usize::try_from(first + k as i64)
-                    && bin < self.bins
-                {
-                    *value += weight * self.sums[band * self.bins + bin];
-                }
+            let sums = &self.sums[band * self.bins..][from..self.bins];
+            for (value, sum) in out[skipped..].iter_mut().zip(sums) {
+                *value += weight * sum;
             }
         }
-        for (k, value) in out.iter_mut().enumerate() {
-            let off = ((first as f32 + k as f32 + 0.5) * BIN_MM - along) / REACH_MM;
-            *value *= math::exp(-0.5 * off * off);
+        for (value, near) in out.iter_mut().zip(near) {
+            *value *= near;
         }
         out
+    }
+}
+
+/// What combs are tried at, and how near a profile's bins are.
+struct Trials {
+    coarse: Turns,
+    /// Lines lie near the map more often than far.
+    calm: Vec<f32>,
+    fine: Turns,
+    /// Gaussian; a place lies between two bins.
+    near: Vec<f32>,
+}
+
+impl Trials {
+    fn new() -> Self {
+        let steps = (OFF_MAX_MM / 0.05) as i32;
+        let coarse = (-steps..=steps).map(|k| k as f32 * 0.05);
+        let fine = (-6..=6).map(|k| k as f32 * 0.01);
+        let count = (6.0 * REACH_MM / BIN_MM) as usize;
+        let near = |k: usize| {
+            let off = (k as f32 + 0.5 - count as f32 / 2.0) * BIN_MM / REACH_MM;
+            math::exp(-0.5 * off * off)
+        };
+        Self {
+            calm: coarse.clone().map(|off| 1.0 - 0.35 * off * off).collect(),
+            coarse: Turns::new(coarse.map(|off| off / PERIOD_MM)),
+            fine: Turns::new(fine.map(|off| off / PERIOD_MM)),
+            near: (0..count).map(near).collect(),
+        }
     }
 }
 

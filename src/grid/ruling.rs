@@ -50,33 +50,24 @@ impl Ruling {
     pub fn of(image: &RawImage, lines: DarkLines) -> Self {
         let shrink = image.width().max(image.height()).div_ceil(SIDE_MAX).max(1);
         let (width, height) = (image.width() / shrink, image.height() / shrink);
-        let mut low = vec![0f32; width * height];
-        let mut high = vec![0f32; width * height];
-        let area = (shrink * shrink) as f32;
-        for y in 0..height {
-            for x in 0..width {
-                let (mut a, mut b) = (0u32, 0u32);
-                for row in 0..shrink {
-                    for column in 0..shrink {
-                        let [r, g, c] = image.pixel(x * shrink + column, y * shrink + row);
-                        a += u32::from(r.min(g).min(c));
-                        b += u32::from(r.max(g).max(c));
-                    }
-                }
-                low[y * width + x] = a as f32 / area;
-                high[y * width + x] = b as f32 / area;
-            }
-        }
+        let [low, high] = extremes(image, shrink, (width, height));
         let (paper_low, paper_high) = (Levels::of(&low, width), Levels::of(&high, width));
         let mut dark = vec![0f32; width * height];
         let mut ink = vec![false; width * height];
+        let mut levels = [vec![0f32; width], vec![0f32; width]];
+        let across: Vec<Between> = (0..width).map(|x| between(x, paper_low.columns)).collect();
         for y in 0..height {
-            for x in 0..width {
-                let at = y * width + x;
-                ink[at] = high[at] < INK_SHARE * paper_high.at(x, y);
-                if !ink[at] || lines == DarkLines::Ruling {
-                    dark[at] = (1.0 - low[at] / paper_low.at(x, y)).clamp(0.0, 1.0);
-                }
+            let row = y * width..(y + 1) * width;
+            paper_low.row(y, &across, &mut levels[0]);
+            paper_high.row(y, &across, &mut levels[1]);
+            let papers = levels[0].iter().zip(&levels[1]);
+            let values = low[row.clone()].iter().zip(&high[row.clone()]).zip(papers);
+            let out = dark[row.clone()].iter_mut().zip(&mut ink[row]);
+            for ((dark, ink), ((low, high), (paper_low, paper_high))) in out.zip(values) {
+                *ink = f32::from(*high) < INK_SHARE * paper_high;
+                let is_paper = !*ink || lines == DarkLines::Ruling;
+                let darkness = (1.0 - f32::from(*low) / paper_low).clamp(0.0, 1.0);
+                *dark = if is_paper { darkness } else { 0.0 };
             }
         }
         let ink_spread = spread(&ink, width);
@@ -120,6 +111,33 @@ impl Ruling {
         let grow = Homography::new([s, 0.0, shift, 0.0, s, shift, 0.0, 0.0, 1.0]);
         grow.expect("a shrink factor is positive").after(map)
     }
+}
+
+/// The darkest and the brightest channel, means over squares of `shrink` pixels a side.
+fn extremes(image: &RawImage, shrink: usize, (width, height): (usize, usize)) -> [Vec<u8>; 2] {
+    let mut out = [vec![0u8; width * height], vec![0u8; width * height]];
+    let mut sums = vec![[0u32; 2]; width];
+    let area = (shrink * shrink) as u32;
+    let rows = image.rgb().chunks_exact(3 * image.width());
+    for (y, row) in rows.take(height * shrink).enumerate() {
+        let pixels = row.as_chunks::<3>().0;
+        for (sum, square) in sums.iter_mut().zip(pixels.chunks_exact(shrink)) {
+            for &[r, g, b] in square {
+                sum[0] += u32::from(r.min(g).min(b));
+                sum[1] += u32::from(r.max(g).max(b));
+            }
+        }
+        if (y + 1).is_multiple_of(shrink) {
+            let from = y / shrink * width;
+            for (k, out) in out.iter_mut().enumerate() {
+                for (out, sum) in out[from..from + width].iter_mut().zip(&sums) {
+                    *out = ((sum[k] + area / 2) / area) as u8;
+                }
+            }
+            sums.fill([0; 2]);
+        }
+    }
+    out
 }
 
 /// Share of the squares in which ink stands.
@@ -166,20 +184,23 @@ struct Levels {
 }
 
 impl Levels {
-    fn of(values: &[f32], width: usize) -> Self {
+    fn of(values: &[u8], width: usize) -> Self {
         let height = values.len() / width;
         let (columns, rows) = (width.div_ceil(BLOCK), height.div_ceil(BLOCK));
         let mut level = Vec::with_capacity(columns * rows);
-        let mut seen = Vec::with_capacity(BLOCK * BLOCK);
         for row in 0..rows {
             for column in 0..columns {
-                seen.clear();
+                let mut counts = [0u16; 256];
+                let mut seen = 0;
                 for y in row * BLOCK..((row + 1) * BLOCK).min(height) {
                     let line = &values[y * width..(y + 1) * width];
-                    seen.extend(&line[column * BLOCK..((column + 1) * BLOCK).min(width)]);
+                    let line = &line[column * BLOCK..((column + 1) * BLOCK).min(width)];
+                    seen += line.len();
+                    for value in line {
+                        counts[usize::from(*value)] += 1;
+                    }
                 }
-                let at = (seen.len() - 1) * 85 / 100;
-                level.push(seen.select_nth_unstable_by(at, f32::total_cmp).1.max(8.0));
+                level.push(f32::from(ranked(&counts, (seen - 1) * 85 / 100)).max(8.0));
             }
         }
         Self {
@@ -189,17 +210,38 @@ impl Levels {
         }
     }
 
-    fn at(&self, x: usize, y: usize) -> f32 {
-        let place = |v: usize, count: usize| {
-            let at = ((v as f32 + 0.5) / BLOCK as f32 - 0.5).clamp(0.0, (count - 1) as f32);
-            let low = (at as usize).min(count.saturating_sub(2));
-            (low, (low + 1).min(count - 1), at - low as f32)
-        };
-        let ((a, b, u), (c, d, v)) = (place(x, self.columns), place(y, self.rows));
-        let node = |column: usize, row: usize| self.level[row * self.columns + column];
-        (node(a, c) * (1.0 - u) + node(b, c) * u) * (1.0 - v)
-            + (node(a, d) * (1.0 - u) + node(b, d) * u) * v
+    /// The levels of the pixels of row `y`, which lie `across`.
+    fn row(&self, y: usize, across: &[Between], out: &mut [f32]) {
+        let (above, below, share) = between(y, self.rows);
+        let line: Vec<f32> = (0..self.columns)
+            .map(|column| {
+                let node = |row: usize| self.level[row * self.columns + column];
+                node(above) * (1.0 - share) + node(below) * share
+            })
+            .collect();
+        for (level, &(left, right, share)) in out.iter_mut().zip(across) {
+            *level = line[left] * (1.0 - share) + line[right] * share;
+        }
     }
+}
+
+/// The squares whose middles a pixel lies between, and how near it is to the second.
+type Between = (usize, usize, f32);
+
+fn between(pixel: usize, count: usize) -> Between {
+    let at = ((pixel as f32 + 0.5) / BLOCK as f32 - 0.5).clamp(0.0, (count - 1) as f32);
+    let low = (at as usize).min(count.saturating_sub(2));
+    (low, (low + 1).min(count - 1), at - low as f32)
+}
+
+/// The value with so many before it.
+fn ranked(counts: &[u16; 256], rank: usize) -> u8 {
+    let mut before = 0;
+    let is_behind = |count: &u16| {
+        before += usize::from(*count);
+        before > rank
+    };
+    counts.iter().position(is_behind).unwrap_or(255) as u8
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use std::ops::Range;
 use super::best;
 use super::lattice::{Anchor, Period};
 use super::ruling::Ruling;
-use super::spectrum::{Analyser, SIDE, Spectrum, Tone};
+use super::spectrum::{Analyser, Cell, Loudness, SIDE, Spectrum, Tone};
+use super::turns::{Turns, Waves};
 use crate::math;
 
 /// Distance of windows that are followed.
@@ -72,10 +73,13 @@ pub struct Windows {
 /// Searches and follows the grid.
 pub fn search(ruling: &Ruling) -> Windows {
     let analyser = Analyser::new();
-    let pitches = pitches(ruling);
+    let (pitches, rays) = (pitches(ruling), rays());
     let votes: Vec<Vote> = places(ruling, SIDE)
         .into_iter()
-        .map(|(left, top)| vote(&analyser.spectrum(ruling, left, top), (left, top), &pitches))
+        .map(|(left, top)| {
+            let loudness = analyser.spectrum(ruling, left, top).loudness();
+            vote(&rays, &loudness, (left, top), &pitches)
+        })
         .collect();
     let Some(seed) = elect(&votes, &pitches) else {
         let period = Period(PERIOD_MM);
@@ -141,10 +145,9 @@ struct Seed {
     score: f32,
 }
 
-fn vote(spectrum: &Spectrum, place: (usize, usize), pitches: &[f32]) -> Vote {
-    let rays: Vec<Vec<f32>> = (-ANGLE_MAX_DEG..ANGLE_MAX_DEG + 90)
-        .map(|degrees| ray(spectrum, (degrees as f32).to_radians()))
-        .collect();
+fn vote(rays: &[Vec<Cell>], loudness: &Loudness, place: (usize, usize), pitches: &[f32]) -> Vote {
+    let power = |ray: &Vec<Cell>| ray.iter().map(|cell| loudness.at(*cell)).collect();
+    let rays: Vec<Vec<f32>> = rays.iter().map(power).collect();
     let whole: Vec<f32> = (0..RAY_STEPS)
         .map(|k| median(rays.iter().map(|ray| ray[k]).collect()))
         .collect();
@@ -180,11 +183,16 @@ fn vote(spectrum: &Spectrum, place: (usize, usize), pitches: &[f32]) -> Vote {
 const RAY_STEPS: usize = 226;
 const RAY_STEP: f32 = FREQUENCY_MAX / RAY_STEPS as f32;
 
-fn ray(spectrum: &Spectrum, angle: f32) -> Vec<f32> {
-    let (sin, cos) = math::sin_cos(angle);
-    (0..RAY_STEPS)
-        .map(|k| spectrum.log_power([k as f32 * RAY_STEP * cos, k as f32 * RAY_STEP * sin]))
-        .collect()
+/// The cells along rays at all angles, a degree apart, from those of the writing on.
+fn rays() -> Vec<Vec<Cell>> {
+    let ray = |degrees: i32| {
+        let (sin, cos) = math::sin_cos((degrees as f32).to_radians());
+        let place = |k: usize| k as f32 * RAY_STEP;
+        (0..RAY_STEPS)
+            .map(|k| Loudness::cell([place(k) * cos, place(k) * sin]))
+            .collect()
+    };
+    (-ANGLE_MAX_DEG..ANGLE_MAX_DEG + 90).map(ray).collect()
 }
 
 /// How far the comb of each pitch stands out of the ray, and how far the tones between its own do:
@@ -351,6 +359,7 @@ struct Followed {
 struct Walk {
     places: Vec<(usize, usize)>,
     found: Vec<Option<Followed>>,
+    trials: Trials,
 }
 
 /// From the seed outwards, the surest neighbour first; then each again, by all its neighbours.
@@ -363,6 +372,7 @@ fn follow(
     let mut walk = Walk {
         places: places.to_vec(),
         found: vec![None; places.len()],
+        trials: Trials::new(),
     };
     let at = |k: usize| analyser.spectrum(ruling, places[k].0, places[k].1);
     let Some(first) = (0..places.len()).min_by_key(|k| distance(places[*k], seed.place)) else {
@@ -371,7 +381,7 @@ fn follow(
     let spectrum = at(first);
     walk.found[first] = SEED_PERIODS
         .iter()
-        .filter_map(|periods| read(&spectrum, *periods, seed.waves))
+        .filter_map(|periods| walk.read(&spectrum, *periods, seed.waves))
         .max_by(|a, b| a.sure.total_cmp(&b.sure));
     let mut tried = vec![0u8; places.len()];
     let mut queue: BinaryHeap<(u32, usize)> = BinaryHeap::from([(0, first)]);
@@ -387,7 +397,7 @@ fn follow(
             let Some((periods, waves)) = walk.predict(next) else {
                 continue;
             };
-            if let Some(read) = read(&at(next), periods, waves) {
+            if let Some(read) = walk.read(&at(next), periods, waves) {
                 queue.push(((read.sure * 1000.0) as u32, next));
                 walk.found[next] = Some(read);
             }
@@ -407,6 +417,33 @@ impl Walk {
     fn neighbours(&self, k: usize) -> Vec<usize> {
         let near = |n: &usize| *n != k && distance(self.places[*n], self.places[k]) <= HOP + 1;
         (0..self.places.len()).filter(near).collect()
+    }
+
+    /// Reads a window near what is predicted of it.
+    fn read(
+        &self,
+        spectrum: &Spectrum,
+        periods: [f32; 2],
+        waves: [[f32; 2]; 2],
+    ) -> Option<Followed> {
+        if spectrum.on_page < 0.5 {
+            return None;
+        }
+        let mut out = Followed {
+            periods,
+            waves,
+            tones: [Vec::new(), Vec::new()],
+            sure: f32::INFINITY,
+        };
+        for axis in 0..2 {
+            let (wave, tones) = tones(spectrum, waves[axis])?;
+            let (periods, agreement) = self.trials.phase(&tones, periods[axis])?;
+            out.waves[axis] = wave;
+            out.periods[axis] = periods;
+            out.tones[axis] = tones;
+            out.sure = out.sure.min(agreement);
+        }
+        Some(out)
     }
 
     /// Periods and waves at a window, as its neighbours see it.
@@ -449,7 +486,11 @@ impl Walk {
         let better: Vec<Option<[f32; 2]>> = (0..self.places.len())
             .map(|k| {
                 let (found, (periods, _)) = (self.found[k].as_ref()?, self.predict(k)?);
-                let axis = |a: usize| phase(&found.tones[a], periods[a]).map(|(p, _)| p);
+                let axis = |a: usize| {
+                    self.trials
+                        .phase(&found.tones[a], periods[a])
+                        .map(|(p, _)| p)
+                };
                 Some([axis(0)?, axis(1)?])
             })
             .collect();
@@ -502,28 +543,6 @@ impl Walk {
     }
 }
 
-/// Reads a window near what is predicted of it.
-fn read(spectrum: &Spectrum, periods: [f32; 2], waves: [[f32; 2]; 2]) -> Option<Followed> {
-    if spectrum.on_page < 0.5 {
-        return None;
-    }
-    let mut out = Followed {
-        periods,
-        waves,
-        tones: [Vec::new(), Vec::new()],
-        sure: f32::INFINITY,
-    };
-    for axis in 0..2 {
-        let (wave, tones) = tones(spectrum, waves[axis])?;
-        let (periods, agreement) = phase(&tones, periods[axis])?;
-        out.waves[axis] = wave;
-        out.periods[axis] = periods;
-        out.tones[axis] = tones;
-        out.sure = out.sure.min(agreement);
-    }
-    Some(out)
-}
-
 /// The tones of a comb near `wave`, and the wave that they agree on.
 fn tones(spectrum: &Spectrum, wave: [f32; 2]) -> Option<([f32; 2], Harmonics)> {
     let size = math::hypot(wave[0], wave[1]);
@@ -564,21 +583,48 @@ fn tones(spectrum: &Spectrum, wave: [f32; 2]) -> Option<([f32; 2], Harmonics)> {
     (found.len() >= 2 || fine).then_some((wave, found))
 }
 
-/// Periods nearest to the predicted ones at which the tones agree, and how well they do.
-fn phase(tones: &[(usize, Tone)], predicted: f32) -> Option<(f32, f32)> {
+/// What windows' tones are tried at, periods off.
+struct Trials {
+    coarse: Turns,
+    fine: Turns,
+}
+
+impl Trials {
+    fn new() -> Self {
+        Self {
+            coarse: Turns::new((-100..=100).map(|k| k as f32 / 200.0)),
+            fine: Turns::new((-10..=10).map(|k| k as f32 / 2000.0)),
+        }
+    }
+
+    /// Periods nearest to the predicted ones at which the tones agree, and how well they do.
+    fn phase(&self, tones: &[(usize, Tone)], predicted: f32) -> Option<(f32, f32)> {
+        let waves = agreement(tones, predicted);
+        let score = |k: usize| {
+            let off = self.coarse.places[k];
+            self.coarse.sum(k, &waves) - 6.0 * off * off
+        };
+        let coarse = best(0..self.coarse.places.len(), score)?;
+        let (off, waves) = (
+            self.coarse.places[coarse],
+            self.coarse.turned(coarse, &waves),
+        );
+        let fine = best(0..self.fine.places.len(), |k| self.fine.sum(k, &waves))?;
+        let sure = self.fine.sum(fine, &waves);
+        let periods = predicted + off + self.fine.places[fine];
+        (sure > AGREEMENT_MIN && off.abs() < 0.42).then_some((periods, sure))
+    }
+}
+
+/// How well tones agree beside `periods`, 1 at best, as a sum of harmonics.
+fn agreement(tones: &[(usize, Tone)], periods: f32) -> Waves {
     let weight = |tone: &Tone| tone.amplitude.sqrt();
     let total: f32 = tones.iter().map(|(_, tone)| weight(tone)).sum();
-    let agreement = |periods: f32| -> f32 {
-        let turn = std::f32::consts::TAU;
-        let cosines = tones
-            .iter()
-            .map(|(k, tone)| weight(tone) * math::cos(turn * *k as f32 * periods - tone.phase));
-        cosines.sum::<f32>() / total
-    };
-    let score = |off: f32| agreement(predicted + off) - 6.0 * off * off;
-    let off = best((-100..=100).map(|k| k as f32 / 200.0), score)?;
-    let near = (-10..=10).map(|k| predicted + off + k as f32 / 2000.0);
-    let fine = best(near, agreement)?;
-    let sure = agreement(fine);
-    (sure > AGREEMENT_MIN && off.abs() < 0.42).then_some((fine, sure))
+    let mut waves = Waves::default();
+    for (k, tone) in tones {
+        let (sin, cos) = math::sin_cos(std::f32::consts::TAU * *k as f32 * periods - tone.phase);
+        let share = weight(tone) / total;
+        waves[*k - 1] = [share * cos, -share * sin];
+    }
+    waves
 }
