@@ -21,7 +21,7 @@ use crate::digitize::{NetError, Nets, Picture, RawMap};
 use crate::labels::{CLASS_COUNT, LabelClass};
 
 pub use card::{Card, ModelFile};
-use net::Net;
+use net::{Net, RunLimits};
 pub use rewrite::Work;
 
 /// The labels net's maps, in the order in which the core reads them.
@@ -130,7 +130,13 @@ impl TractNets {
     /// Checks both models and makes their plans for the sizes on the cards; `threads` is at
     /// least 1.
     pub fn load(models: ModelFiles, threads: usize) -> Result<Self, ModelError> {
-        let labels = Net::load("labels", &models.labels, &LABEL_OUTPUTS, LABEL_PLANS_MAX)?;
+        let thread_count = threads.max(1);
+        // A page is one picture for the labels net, and several for the trace net.
+        let limits = RunLimits {
+            plans_max: LABEL_PLANS_MAX,
+            threads: thread_count,
+        };
+        let labels = Net::load("labels", &models.labels, &LABEL_OUTPUTS, limits)?;
         check_classes(labels.card())?;
         check_shapes("labels", &labels, |k, [height, width]| {
             let step = 8 << (k / 2);
@@ -141,14 +147,18 @@ impl TractNets {
             };
             (LABEL_OUTPUTS[k], [channels, height / step, width / step])
         })?;
-        let trace = Net::load("trace", &models.trace, &TRACE_OUTPUTS, TRACE_PLANS_MAX)?;
+        let limits = RunLimits {
+            plans_max: TRACE_PLANS_MAX,
+            threads: 1,
+        };
+        let trace = Net::load("trace", &models.trace, &TRACE_OUTPUTS, limits)?;
         check_shapes("trace", &trace, |k, [height, width]| {
             (TRACE_OUTPUTS[k], [TRACE_CHANNELS, height / 2, width / 2])
         })?;
         Ok(Self {
             labels,
             trace,
-            thread_count: threads.max(1),
+            thread_count,
             labels_macs: AtomicU64::new(0),
             trace_macs: AtomicU64::new(0),
         })

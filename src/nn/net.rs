@@ -25,8 +25,17 @@ pub struct Net {
     graph: InferenceModel,
     /// Position of each wanted output among the graph's.
     positions: Vec<usize>,
-    plans_max: usize,
+    limits: RunLimits,
     plans: Mutex<Plans>,
+}
+
+/// What a net may take.
+#[derive(Clone, Copy, Debug)]
+pub struct RunLimits {
+    /// Plans that are kept.
+    pub plans_max: usize,
+    /// Threads of one run.
+    pub threads: usize,
 }
 
 #[derive(Default)]
@@ -51,7 +60,7 @@ impl Net {
         name: &'static str,
         file: &ModelFile,
         wanted: &[&str],
-        plans_max: usize,
+        limits: RunLimits,
     ) -> Result<Self, ModelError> {
         let card = file.check(name)?;
         let graph = tract_onnx::onnx()
@@ -82,7 +91,7 @@ impl Net {
             card,
             graph,
             positions,
-            plans_max,
+            limits,
             plans,
         })
     }
@@ -136,7 +145,7 @@ impl Net {
                 .prepare(size, &mut plans.packed)
                 .map_err(|e| self.error(&e))?,
         };
-        if plans.recent.len() == self.plans_max {
+        if plans.recent.len() == self.limits.plans_max {
             plans.recent.remove(0);
         }
         plans.recent.push(plan.clone());
@@ -151,7 +160,7 @@ impl Net {
             .with_input_fact(0, fact.into())?
             .into_typed()?;
         model.prop_consts()?;
-        let work = replace_convolutions(&mut model, packed)?;
+        let work = replace_convolutions(&mut model, packed, self.limits.threads)?;
         model.declutter()?;
         replace_upsampling(&mut model)?;
         model.optimize()?;

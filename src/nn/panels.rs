@@ -10,8 +10,8 @@
 //! ```
 //!
 //! so that a panel's block, `lanes * depth` bytes, is one copy of a fixed length. Channels are
-//! grouped by `depth`, 4 for dot-product kernels and else 1. Unsigned bytes are shifted to signed
-//! ones on the way into the ring. All of it is bounds-checked: a wrong index panics.
+//! grouped by `depth`: 4 for dot-product kernels, 8 for ours on NEON, and else 1. Bytes are shifted
+//! to the kernel's sign on the way into the ring. All of it is bounds-checked: a wrong index panics.
 
 /// A convolution's sizes. Invariant: strides are 1 or 2, kernel sides and channels at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ impl Geometry {
 pub struct PanelLayout {
     /// Output pixels in a panel.
     pub lanes: usize,
-    /// Channels that lie beside each other, 1 or 4.
+    /// Channels that lie beside each other: 1, 4 or 8.
     pub depth: usize,
 }
 
@@ -66,7 +66,7 @@ impl PanelLayout {
 /// What the input's bytes mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InputBytes {
-    /// 0x80 for unsigned bytes, 0 for signed ones.
+    /// 0x80 where the kernel wants the other sign, 0 where it is its own.
     pub flip: u8,
     /// The zero point, after the flip: what padding is filled with.
     pub zero: u8,
@@ -180,8 +180,10 @@ impl<'a> Rows<'a> {
                 match (depth, phases) {
                     (1, 1) => copy::<1>(block, line(0), self.bytes.flip),
                     (1, _) => copy::<2>(block, line(0), self.bytes.flip),
-                    (_, 1) => interleave::<1>(block, [0, 1, 2, 3].map(line), self.bytes.flip),
-                    (_, _) => interleave::<2>(block, [0, 1, 2, 3].map(line), self.bytes.flip),
+                    (4, 1) => interleave::<1>(block, [0, 1, 2, 3].map(line), self.bytes.flip),
+                    (4, _) => interleave::<2>(block, [0, 1, 2, 3].map(line), self.bytes.flip),
+                    (_, 1) => interleave_eight::<1>(block, line, self.bytes.flip),
+                    (_, _) => interleave_eight::<2>(block, line, self.bytes.flip),
                 }
             }
         }
@@ -269,10 +271,38 @@ fn copy<const STRIDE: usize>(block: &mut [u8], line: &[u8], flip: u8) {
 fn interleave<const STRIDE: usize>(block: &mut [u8], lines: [&[u8]; 4], flip: u8) {
     let (to, _) = block.as_chunks_mut::<4>();
     let [a, b, c, d] = lines.map(|line| line.as_chunks::<STRIDE>());
+    // As one number of 32 bits each: bytes on their own are no vector code.
+    let flips = u32::from_le_bytes([flip; 4]);
     for ((((to, a), b), c), d) in to.iter_mut().zip(a.0).zip(b.0).zip(c.0).zip(d.0) {
-        *to = [a[0] ^ flip, b[0] ^ flip, c[0] ^ flip, d[0] ^ flip];
+        let [a, b, c, d] = [a, b, c, d].map(|bytes| u32::from(bytes[0]));
+        *to = ((a | b << 8 | c << 16 | d << 24) ^ flips).to_le_bytes();
     }
     if let (Some(to), [a, ..], [b, ..], [c, ..], [d, ..]) = (to.last_mut(), a.1, b.1, c.1, d.1) {
         *to = [a ^ flip, b ^ flip, c ^ flip, d ^ flip];
+    }
+}
+
+/// Every `STRIDE`th byte of eight lines beside each other, flipped.
+fn interleave_eight<'a, const STRIDE: usize>(
+    block: &mut [u8],
+    line: impl Fn(usize) -> &'a [u8],
+    flip: u8,
+) {
+    let (to, _) = block.as_chunks_mut::<8>();
+    let lines: [&[u8]; 8] = std::array::from_fn(line);
+    let flips = u32::from_le_bytes([flip; 4]);
+    let whole = lines.map(|line| &line.as_chunks::<STRIDE>().0[..lines[0].len() / STRIDE]);
+    let joined = |four: &[&[[u8; STRIDE]]], at: usize| {
+        let bytes = |k: usize| u32::from(four[k][at][0]) << (8 * k);
+        (bytes(0) | bytes(1) | bytes(2) | bytes(3)) ^ flips
+    };
+    let count = whole[0].len().min(to.len());
+    for (at, to) in to[..count].iter_mut().enumerate() {
+        let (low, high) = (joined(&whole[..4], at), joined(&whole[4..], at));
+        *to = (u64::from(low) | u64::from(high) << 32).to_le_bytes();
+    }
+    if let (Some(to), true) = (to.last_mut(), !lines[0].len().is_multiple_of(STRIDE)) {
+        let last = lines[0].len() - lines[0].len() % STRIDE;
+        *to = lines.map(|line| line[last] ^ flip);
     }
 }

@@ -5,8 +5,9 @@
 //! channel. The result is ONNX's QLinearConv to the bit: 32-bit sums, one `f32` factor a channel,
 //! round half to even, zero point, clamp. tract's own QLinearConv materialises every column of
 //! the picture and spends most of its time there; here panels for a few hundred output pixels at
-//! a time (`panels.rs`) go through the kernel and come out as bytes. The kernel is tract-linalg's,
-//! but for processors with AVX2 and without VNNI, where ours (`qconv/avx2.rs`) is faster.
+//! a time (`panels.rs`) go through the kernel and come out as bytes. The kernel is tract-linalg's
+//! where none of ours is faster: on processors with VNNI (`qconv/vnni.rs`), with AVX2 alone
+//! (`qconv/avx2.rs`), and on ARM ones without dot products (`qconv/neon.rs`).
 //! Fails only where the plan's sizes disagree with the tensor's, which is our bug.
 #![expect(
     unsafe_code,
@@ -14,6 +15,8 @@
 )]
 
 mod avx2;
+mod neon;
+mod vnni;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +30,9 @@ use tract_linalg::pack::{PackedFormat, PackedI8K4};
 use tract_onnx::tract_hir::internal::*;
 
 use super::panels::{Geometry, InputBytes, PanelLayout, Rows};
-use avx2::{Avx2, PackedRows, PanelBytes};
+use avx2::Avx2;
+use neon::Neon;
+use vnni::Vnni;
 
 /// Bytes of panels and sums that one run of a kernel works on: within a small core's second-level
 /// cache, beside the weights.
@@ -35,32 +40,73 @@ const RUN_BYTES: usize = 96 * 1024;
 /// The strictest alignment that a kernel asks of its panels.
 const PANEL_ALIGNMENT: usize = 64;
 
-/// The kernel of tract-linalg that ours replaces. It is preferred only where the processor has
-/// AVX2 and nothing better.
-const REPLACED: &str = "avx2_mmm_i32_8x8";
+/// The kernels of tract-linalg that ours replace, those that it prefers where the processor has VNNI,
+/// AVX2 or NEON and nothing better.
+const REPLACED: [&str; 4] = [
+    "avx512vnni_mmm_i32_16x16",
+    "avx512vnni_mmm_i32_8x8",
+    "avx2_mmm_i32_8x8",
+    "arm64simd_mmm_i32_8x8",
+];
+
+/// Panels in one buffer, a fixed distance apart.
+#[derive(Clone, Copy, Debug)]
+pub struct PanelBytes<'a> {
+    buffer: &'a [u8],
+    panel_bytes: usize,
+    panel_count: usize,
+}
 
 /// An int8 kernel that this processor can run, with panels that `panels.rs` can write.
 #[derive(Clone, Debug)]
 pub enum Kernel {
     Tract(TractKernel),
+    Vnni(Vnni),
     Avx2(Avx2),
+    Neon(Neon),
 }
 
 impl Kernel {
-    /// The fastest kernel on this processor for a convolution: ours where it replaces tract's,
-    /// else the one that tract-linalg prefers.
-    pub fn pick(geometry: &Geometry, pixels: usize) -> Option<Self> {
+    /// The fastest kernel on this processor for a convolution with these weights: ours where it
+    /// replaces tract's, else the one that tract-linalg prefers.
+    pub fn pick(geometry: &Geometry, pixels: usize, weights: &[i8]) -> Option<Self> {
         let query = TractKernel::query(geometry, pixels);
         let preferred = MmmDispatch::native().pick(&query);
-        if preferred
+        let is_replaced = preferred
             .as_ref()
-            .is_some_and(|(product, _, _)| product.name() == REPLACED)
-            && let Some(own) = Avx2::detect()
-        {
-            return Some(Self::Avx2(own));
+            .is_some_and(|(product, _, _)| REPLACED.contains(&product.name()));
+        let own = Self::own().find(|own| own.takes(weights));
+        if let Some(own) = own.filter(|_| is_replaced) {
+            return Some(own);
         }
         let preferred = preferred.and_then(TractKernel::new).map(Self::Tract);
-        preferred.or_else(|| Self::all().into_iter().next())
+        preferred.or_else(|| Self::all().into_iter().find(|kernel| kernel.takes(weights)))
+    }
+
+    /// Ours for this processor, the fastest first.
+    fn own() -> impl Iterator<Item = Self> {
+        let own = [
+            Vnni::detect().map(Self::Vnni),
+            Avx2::detect().map(Self::Avx2),
+            Neon::detect().map(Self::Neon),
+        ];
+        own.into_iter().flatten()
+    }
+
+    /// Whether panels hold unsigned bytes.
+    fn is_unsigned(&self) -> bool {
+        match self {
+            Self::Vnni(_) => true,
+            Self::Tract(_) | Self::Avx2(_) | Self::Neon(_) => false,
+        }
+    }
+
+    /// Whether the kernel's sums are exact for such weights.
+    pub fn takes(&self, weights: &[i8]) -> bool {
+        match self {
+            Self::Tract(_) | Self::Vnni(_) | Self::Avx2(_) => true,
+            Self::Neon(_) => !weights.contains(&i8::MIN),
+        }
     }
 
     /// Every kernel of this processor that can be used here.
@@ -75,28 +121,34 @@ impl Kernel {
         };
         let suitable = MmmDispatch::native().suitable(&TractKernel::query(&any, 4096));
         let tract = suitable.into_iter().filter_map(TractKernel::new);
-        let own = Avx2::detect();
-        tract.map(Self::Tract).chain(own.map(Self::Avx2)).collect()
+        tract.map(Self::Tract).chain(Self::own()).collect()
     }
 
     pub fn name(&self) -> &str {
         match self {
             Self::Tract(kernel) => kernel.product.name(),
+            Self::Vnni(_) => vnni::NAME,
             Self::Avx2(_) => avx2::NAME,
+            Self::Neon(_) => neon::NAME,
         }
     }
 
     fn layout(&self) -> PanelLayout {
         match self {
             Self::Tract(kernel) => kernel.layout,
+            Self::Vnni(_) => vnni::LAYOUT,
             Self::Avx2(_) => avx2::LAYOUT,
+            Self::Neon(_) => neon::LAYOUT,
         }
     }
 
     fn panel_format(&self) -> Box<dyn MMMInputFormat> {
         match self {
             Self::Tract(kernel) => kernel.formats().1.clone(),
-            Self::Avx2(_) => Box::new(PackedI8K4::new(avx2::LAYOUT.lanes)),
+            // Ours are filled and read here alone; the format tells how long a panel is.
+            Self::Vnni(_) | Self::Avx2(_) | Self::Neon(_) => {
+                Box::new(PackedI8K4::new(self.layout().lanes))
+            }
         }
     }
 
@@ -108,7 +160,9 @@ impl Kernel {
                 let packed = kernel.formats().0.prepare_one(&rows, 1, 0)?;
                 Ok(Packed::Tract(packed))
             }
-            Self::Avx2(_) => Ok(Packed::Avx2(PackedRows::pack(rows, values))),
+            Self::Vnni(_) => Ok(Packed::Vnni(vnni::PackedRows::pack(rows, values))),
+            Self::Avx2(_) => Ok(Packed::Avx2(avx2::PackedRows::pack(rows, values))),
+            Self::Neon(_) => Ok(Packed::Neon(neon::PackedRows::pack(rows, values))),
         }
     }
 }
@@ -174,7 +228,9 @@ impl TractKernel {
 #[derive(Clone, Debug)]
 enum Packed {
     Tract(Box<dyn MMMInputValue>),
-    Avx2(PackedRows),
+    Vnni(vnni::PackedRows),
+    Avx2(avx2::PackedRows),
+    Neon(neon::PackedRows),
 }
 
 impl Packed {
@@ -182,7 +238,9 @@ impl Packed {
     fn values(&self) -> usize {
         match self {
             Self::Tract(rows) => rows.k(),
+            Self::Vnni(rows) => rows.values(),
             Self::Avx2(rows) => rows.values(),
+            Self::Neon(rows) => rows.values(),
         }
     }
 
@@ -190,7 +248,9 @@ impl Packed {
     fn row_count(&self) -> usize {
         match self {
             Self::Tract(rows) => rows.mn(),
+            Self::Vnni(rows) => rows.row_count(),
             Self::Avx2(rows) => rows.row_count(),
+            Self::Neon(rows) => rows.row_count(),
         }
     }
 }
@@ -246,6 +306,7 @@ pub struct QConv {
     kernel: Kernel,
     weights: Arc<Weights>,
     requantisation: Requantisation,
+    threads: usize,
 }
 
 impl QConv {
@@ -275,18 +336,25 @@ impl QConv {
             weights.packed.values() == kernel.layout().values(&geometry),
             "weights of this geometry"
         );
-        let flip = if input == u8::datum_type() { 0x80 } else { 0 };
-        let zero = zero - i32::from(flip);
-        ensure!(
-            i8::try_from(zero).is_ok(),
-            "{name}: zero point {zero} is no {input:?}"
-        );
+        let is_unsigned = input == u8::datum_type();
+        let fits = if is_unsigned {
+            u8::try_from(zero).is_ok()
+        } else {
+            i8::try_from(zero).is_ok()
+        };
+        ensure!(fits, "{name}: zero point {zero} is no {input:?}");
+        // To the kernel's sign.
+        let (flip, zero) = match (is_unsigned, kernel.is_unsigned()) {
+            (true, false) => (0x80, zero - 0x80),
+            (false, true) => (0x80, zero + 0x80),
+            (true, true) | (false, false) => (0, zero),
+        };
         for (bias, sum) in requantisation.biases.iter_mut().zip(&weights.sums) {
             *bias = bias.wrapping_sub(zero.wrapping_mul(*sum));
         }
         let input = InputBytes {
             flip,
-            zero: (zero as i8).cast_unsigned(),
+            zero: zero as u8,
         };
         Ok(Self {
             name,
@@ -295,15 +363,58 @@ impl QConv {
             kernel,
             weights,
             requantisation,
+            threads: 1,
         })
+    }
+
+    /// The same, its work shared by so many threads, at least one.
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     /// Convolves `input` into `output`, both `[channel][y][x]`.
     fn convolve(&self, input: &[u8], size: [usize; 2], output: &mut [u8]) -> TractResult<()> {
+        let lanes = self.kernel.layout().lanes;
+        let pixels = output.len() / self.geometry.output_channels;
+        let band = pixels.div_ceil(self.threads).next_multiple_of(lanes);
+        let mut bands = Vec::new();
+        bands.resize_with(pixels.div_ceil(band), Vec::new);
+        for plane in output.chunks_exact_mut(pixels) {
+            for (parts, part) in bands.iter_mut().zip(plane.chunks_mut(band)) {
+                parts.push(part);
+            }
+        }
+        let mut bands = bands.into_iter().enumerate();
+        let Some((_, own)) = bands.next() else {
+            return Ok(());
+        };
+        std::thread::scope(|scope| {
+            let start =
+                |(k, parts)| scope.spawn(move || self.convolve_band(input, size, k * band, parts));
+            let others: Vec<_> = bands.map(start).collect();
+            let mut done = self.convolve_band(input, size, 0, own);
+            for other in others {
+                match other.join() {
+                    Ok(other) => done = done.and(other),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            done
+        })
+    }
+
+    /// Output pixels from `begin` on, `output[channel]`.
+    fn convolve_band(
+        &self,
+        input: &[u8],
+        size: [usize; 2],
+        begin: usize,
+        mut output: Vec<&mut [u8]>,
+    ) -> TractResult<()> {
         let values = self.kernel.layout().values(&self.geometry);
         let lanes = self.kernel.layout().lanes;
         let channels = self.geometry.output_channels;
-        let pixels = output.len() / channels;
+        let pixels = output.first().map_or(0, |part| part.len());
         let fitting = RUN_BYTES / (values + 4 * channels) / lanes;
         let run = (fitting.clamp(2, 64) * lanes).min(pixels.next_multiple_of(lanes));
         let mut rows = Rows::new(
@@ -320,17 +431,16 @@ impl QConv {
         let mut scratch = None;
         for first in (0..pixels).step_by(run) {
             let count = run.min(pixels - first);
-            rows.load(first, count);
+            rows.load(begin + first, count);
             for panel in 0..count.div_ceil(lanes) {
-                rows.fill(panels.panel_mut(panel), first + panel * lanes);
+                rows.fill(panels.panel_mut(panel), begin + first + panel * lanes);
             }
             panels.pixels = count;
             self.multiply(&panels, &mut sums, &mut scratch)?;
             let sums = sums.try_as_plain_ram()?;
             let sums = sums.as_slice::<i32>()?.chunks_exact(run);
-            for (channel, sums) in sums.take(channels).enumerate() {
-                let at = channel * pixels + first;
-                self.requantise(channel, &sums[..count], &mut output[at..at + count]);
+            for (channel, (sums, output)) in sums.zip(&mut output).enumerate() {
+                self.requantise(channel, &sums[..count], &mut output[first..first + count]);
             }
         }
         Ok(())
@@ -348,14 +458,34 @@ impl QConv {
                 let scratch = scratch.get_or_insert_with(|| kernel.scratch());
                 multiply(kernel, &**weights, panels, sums, &mut **scratch)
             }
-            (Kernel::Avx2(kernel), Packed::Avx2(weights)) => {
-                ensure!(weights.values() == panels.k(), "{} values", panels.k());
-                let run = sums.shape()[1];
+            (Kernel::Vnni(kernel), Packed::Vnni(weights)) => {
+                let (panels, run) = (
+                    panels.bytes(weights.values(), vnni::LAYOUT)?,
+                    sums.shape()[1],
+                );
                 let mut sums = sums.try_as_plain_ram_mut()?;
-                kernel.multiply(weights, panels.bytes(), sums.as_slice_mut::<i32>()?, run);
+                kernel.multiply(weights, panels, sums.as_slice_mut::<i32>()?, run);
                 Ok(())
             }
-            (Kernel::Tract(_), Packed::Avx2(_)) | (Kernel::Avx2(_), Packed::Tract(_)) => {
+            (Kernel::Avx2(kernel), Packed::Avx2(weights)) => {
+                let (panels, run) = (
+                    panels.bytes(weights.values(), avx2::LAYOUT)?,
+                    sums.shape()[1],
+                );
+                let mut sums = sums.try_as_plain_ram_mut()?;
+                kernel.multiply(weights, panels, sums.as_slice_mut::<i32>()?, run);
+                Ok(())
+            }
+            (Kernel::Neon(kernel), Packed::Neon(weights)) => {
+                let (panels, run) = (
+                    panels.bytes(weights.values(), neon::LAYOUT)?,
+                    sums.shape()[1],
+                );
+                let mut sums = sums.try_as_plain_ram_mut()?;
+                kernel.multiply(weights, panels, sums.as_slice_mut::<i32>()?, run);
+                Ok(())
+            }
+            (Kernel::Tract(_) | Kernel::Vnni(_) | Kernel::Avx2(_) | Kernel::Neon(_), _) => {
                 bail!("weights packed for another kernel")
             }
         }
@@ -410,13 +540,14 @@ impl Panels {
         &mut self.buffer.as_bytes_mut()[index * self.panel_bytes..]
     }
 
-    /// As our own kernel wants them.
-    fn bytes(&self) -> PanelBytes<'_> {
-        PanelBytes {
+    /// As one of our own kernels wants them, with weights of so many values.
+    fn bytes(&self, values: usize, layout: PanelLayout) -> TractResult<PanelBytes<'_>> {
+        ensure!(values == self.k(), "{values} weights, {} values", self.k());
+        Ok(PanelBytes {
             buffer: self.buffer.as_bytes(),
             panel_bytes: self.panel_bytes,
-            panel_count: self.pixels.div_ceil(avx2::LAYOUT.lanes),
-        }
+            panel_count: self.pixels.div_ceil(layout.lanes),
+        })
     }
 }
 
@@ -660,6 +791,23 @@ mod tests {
         requantisation: Requantisation,
     }
 
+    impl Case {
+        fn with_least_weight(&self, least: i8) -> Self {
+            Self {
+                geometry: self.geometry,
+                size: self.size,
+                input: self.input,
+                picture: self.picture.clone(),
+                weights: self
+                    .weights
+                    .iter()
+                    .map(|weight| *weight.max(&least))
+                    .collect(),
+                requantisation: self.requantisation.clone(),
+            }
+        }
+    }
+
     /// Bytes that look random, the same in every run; extremes are frequent.
     fn noise(seed: u32, count: usize) -> Vec<u8> {
         let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
@@ -779,15 +927,24 @@ mod tests {
         let (unsigned, signed) = (u8::datum_type(), i8::datum_type());
         for (input, output) in [(unsigned, unsigned), (signed, signed), (unsigned, signed)] {
             let case = case(geometry, size, input, output);
-            let expected = reference(&case);
+            let least = case.with_least_weight(-127);
             for kernel in Kernel::all() {
-                let found = convolve(&operator(&case, kernel.clone()), &case);
-                let place = found.iter().zip(&expected).position(|(a, b)| a != b);
-                assert!(
-                    place.is_none(),
-                    "{geometry:?} of {size:?} on {}: byte {place:?}",
-                    kernel.name()
-                );
+                let case = if kernel.takes(&case.weights) {
+                    &case
+                } else {
+                    &least
+                };
+                let expected = reference(case);
+                for threads in [1, 3] {
+                    let operator = operator(case, kernel.clone()).on_threads(threads);
+                    let found = convolve(&operator, case);
+                    let place = found.iter().zip(&expected).position(|(a, b)| a != b);
+                    assert!(
+                        place.is_none(),
+                        "{geometry:?} of {size:?} on {}, {threads} threads: byte {place:?}",
+                        kernel.name()
+                    );
+                }
             }
         }
     }
@@ -827,9 +984,12 @@ mod tests {
     fn ours_takes_the_place_of_the_slow_kernel() {
         let any = geometry([16, 16], 3, 1, 1);
         let tract = MmmDispatch::native().pick(&TractKernel::query(&any, 4096));
-        let slow = tract.is_some_and(|(product, _, _)| product.name() == REPLACED);
-        let picked = Kernel::pick(&any, 4096).unwrap();
-        assert_eq!(matches!(picked, Kernel::Avx2(_)), slow, "{picked:?}");
+        let slow = tract.is_some_and(|(product, _, _)| REPLACED.contains(&product.name()));
+        let picked = Kernel::pick(&any, 4096, &[-127, 127]).unwrap();
+        let is_own = !matches!(picked, Kernel::Tract(_));
+        assert_eq!(is_own, slow, "{picked:?}");
+        let picked = Kernel::pick(&any, 4096, &[-128]).unwrap();
+        assert!(picked.takes(&[-128]), "{picked:?}");
     }
 
     #[test]
@@ -844,7 +1004,13 @@ mod tests {
         let (Some(first), Some(last)) = (kernels.first(), kernels.last()) else {
             return;
         };
-        if matches!((first, last), (Kernel::Tract(_), Kernel::Avx2(_))) {
+        if matches!(
+            (first, last),
+            (
+                Kernel::Tract(_),
+                Kernel::Vnni(_) | Kernel::Avx2(_) | Kernel::Neon(_)
+            )
+        ) {
             let mut mixed = operator(&case, first.clone());
             mixed.kernel = last.clone();
             let size = mixed.geometry.output_size(case.size).unwrap();

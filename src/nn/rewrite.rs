@@ -34,6 +34,7 @@ pub struct Work {
 pub fn replace_convolutions(
     model: &mut TypedModel,
     packed: &mut PackedWeights,
+    threads: usize,
 ) -> TractResult<Work> {
     let mut work = Work::default();
     for id in model.eval_order()? {
@@ -47,6 +48,7 @@ pub fn replace_convolutions(
             continue;
         };
         work.own_count += 1;
+        let own = own.on_threads(threads);
         TypedModelPatch::replace_single_op(model, &node, &node.inputs[..1], own)?.apply(model)?;
     }
     model.compact()?;
@@ -227,7 +229,7 @@ fn own_convolution(
     let Some(constants) = Constants::read(model, node, spec.output_channels)? else {
         return Ok(None);
     };
-    let Some(kernel) = Kernel::pick(&geometry, rows * columns) else {
+    let Some(kernel) = Kernel::pick(&geometry, rows * columns, &constants.weights) else {
         return Ok(None);
     };
     let key = (node.name.clone(), kernel.name().to_owned());

@@ -1,4 +1,4 @@
-//! unsafe is allowed in this file, the int8 operator's second half: a kernel of our own for AVX2.
+//! unsafe is allowed in this file, a part of the int8 operator: a kernel of our own for AVX2.
 //!
 //! In: panels of 8 pixels by 4 channels, signed bytes, as `panels.rs` writes them; weights packed
 //! below as 16-bit numbers. Out: 32-bit sums, exact, a row of pixels for each output channel.
@@ -21,7 +21,7 @@
     )
 )]
 
-use super::PanelLayout;
+use super::{PanelBytes, PanelLayout};
 
 pub const NAME: &str = "own_avx2_i32_4x8";
 /// How the kernel wants its panels.
@@ -75,14 +75,6 @@ impl PackedRows {
     pub fn row_count(&self) -> usize {
         self.blocks.len() * DEPTH / self.values * ROWS
     }
-}
-
-/// Panels in one buffer, a fixed distance apart.
-#[derive(Clone, Copy, Debug)]
-pub struct PanelBytes<'a> {
-    pub buffer: &'a [u8],
-    pub panel_bytes: usize,
-    pub panel_count: usize,
 }
 
 impl Avx2 {
