@@ -317,6 +317,9 @@ pub struct DigitizeArguments {
     /// Skip pages that are finished: same file, same options, same models.
     #[arg(long)]
     pub resume: bool,
+    /// Say on stderr when a page's next stage begins: `stage NAME`.
+    #[arg(long)]
+    pub stages: bool,
     /// One JSON line a page on stdout.
     #[arg(long)]
     pub json: bool,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::arguments::DigitizeArguments;
+use super::clock::Telling;
 use super::console::{self, Console, Lines, Tally};
 use super::page::{Desk, Finish, Outcome};
 use super::{ExitStatus, UsageError, load_nets};
@@ -45,6 +46,11 @@ pub fn digitize(arguments: &DigitizeArguments, heap: &Counting) -> Result<ExitSt
         },
         budget: Budget::of_mib(arguments.memory_budget),
         thread_count: arguments.thread_count(),
+        telling: if arguments.stages {
+            Telling::Stages
+        } else {
+            Telling::Nothing
+        },
         heap,
     };
     let lines = if arguments.json {

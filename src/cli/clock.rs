@@ -1,20 +1,30 @@
 //! The wall clock that times the stages of a page.
 
+use std::io::Write;
 use std::time::Instant;
 
 use crate::deliver::StageTime;
 use crate::digitize::{Observer, Stage};
 
+/// Whether stages are told on stderr as they begin, for who counts what each of them costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Nothing,
+    Stages,
+}
+
 /// Times stages one after another; a stage that runs twice is one entry.
 pub struct Clock {
+    telling: Telling,
     began: Instant,
     running: Option<(&'static str, Instant)>,
     times: Vec<StageTime>,
 }
 
 impl Clock {
-    pub fn start() -> Self {
+    pub fn start(telling: Telling) -> Self {
         Self {
+            telling,
             began: Instant::now(),
             running: None,
             times: Vec::new(),
@@ -23,12 +33,25 @@ impl Clock {
 
     /// Ends the stage that runs and begins this one.
     pub fn begin(&mut self, stage: &'static str) {
-        self.end();
+        self.stop();
+        self.tell(stage);
         self.running = Some((stage, Instant::now()));
     }
 
     /// Ends the stage that runs, if there is one.
     pub fn end(&mut self) {
+        self.stop();
+        self.tell("none");
+    }
+
+    fn tell(&self, stage: &str) {
+        if self.telling == Telling::Stages {
+            // In one write, so that nothing comes between; nobody listens where it fails.
+            let _ = std::io::stderr().write_all(format!("stage {stage}\n").as_bytes());
+        }
+    }
+
+    fn stop(&mut self) {
         let Some((stage, began)) = self.running.take() else {
             return;
         };
@@ -73,7 +96,7 @@ mod tests {
 
     #[test]
     fn stages_are_listed_in_order_and_once() {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(Telling::Nothing);
         clock.begin("read");
         clock.begins(Stage::Labels);
         clock.begins(Stage::Grid);

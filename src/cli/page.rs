@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::clock::Clock;
+use super::clock::{Clock, Telling};
 use crate::capture::{self, PageFile, Refused};
 use crate::deliver::{
     self, Account, DeliverError, Delivery, Finished, Format, GivenOptions, ModelUsed,
@@ -39,6 +39,7 @@ pub struct Desk<'a> {
     pub finish: Finish,
     pub budget: Budget,
     pub thread_count: usize,
+    pub telling: Telling,
     pub heap: &'a Counting,
 }
 
@@ -94,7 +95,7 @@ impl Desk<'_> {
         page: &PageFile,
         work: impl FnOnce(&mut Account, &mut Clock) -> Result<PageReport, PageError>,
     ) -> PageReport {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(self.telling);
         let mut account = self.account(&page.path, page.page_index);
         let macs = self.nets.macs_done();
         self.heap.forget_peak();
@@ -380,6 +381,7 @@ mod tests {
             finish: Finish::Again,
             budget: Budget::of_mib(limits::MEMORY_BUDGET_MIB),
             thread_count: 1,
+            telling: Telling::Nothing,
             heap: &heap,
         };
         let page = PageFile {

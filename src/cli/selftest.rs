@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::arguments::SelftestArguments;
-use super::clock::Clock;
+use super::clock::{Clock, Telling};
 use super::testpage::{png_of, tell_comparison};
 use super::{ExitStatus, UsageError, digitize_one, load_nets, write_json};
 use crate::deliver::StageTime;
@@ -41,7 +41,7 @@ struct Tested {
 
 /// Tests, and tells.
 pub fn selftest(arguments: &SelftestArguments) -> Result<ExitStatus, UsageError> {
-    let mut clock = Clock::start();
+    let mut clock = Clock::start(Telling::Nothing);
     clock.begin("load");
     let nets = load_nets(arguments.models.as_deref(), usize::from(arguments.threads))?;
     clock.begin("draw");

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::arguments::TestpageArguments;
-use super::clock::Clock;
+use super::clock::{Clock, Telling};
 use super::{ExitStatus, UsageError, digitize_one};
 use crate::capture;
 use crate::deliver::decode_native;
@@ -99,7 +99,7 @@ fn verify(path: &Path, arguments: &TestpageArguments) -> Result<ExitStatus, Usag
             let dpi = given.or_else(|| capture::density_in(&bytes));
             let nets =
                 TractNets::load(ModelFiles::bundled(), 1).map_err(UsageError::BundledModels)?;
-            let done = digitize_one(&bytes, &nets, &mut Clock::start());
+            let done = digitize_one(&bytes, &nets, &mut Clock::start(Telling::Nothing));
             let (record, reduction) = done.map_err(unreadable)?;
             (record, dpi.map(|dpi| dpi.map(|dpi| dpi / reduction as f32)))
         }

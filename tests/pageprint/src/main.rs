@@ -10,7 +10,7 @@ use pageprint::signal::Source;
 /// Prints ECG pages of known truth: ID.png or ID.jpg, ID.json and ID.npz a page.
 #[derive(Parser)]
 struct Arguments {
-    #[arg(long, required_unless_present = "list_faults")]
+    #[arg(long, required_unless_present_any = ["list_faults", "decode"])]
     out: Option<PathBuf>,
     #[arg(long, default_value_t = 10)]
     count: u64,
@@ -41,6 +41,9 @@ struct Arguments {
     /// What shall not tell speed and gain on those pages; may be given again.
     #[arg(long, value_enum, requires = "scales")]
     without: Vec<Evidence>,
+    /// Decodes a picture and does no more: what `scripts/bench compare` holds a page's cost against.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    decode: Option<PathBuf>,
     /// Prints the one sample page of the repository instead: page.jpg, truth.json, expected.csv.
     #[arg(long)]
     sample: bool,
@@ -78,6 +81,11 @@ impl Arguments {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
+    if let Some(picture) = &arguments.decode {
+        let picture = image::open(picture)?;
+        println!("{} x {}", picture.width(), picture.height());
+        return Ok(());
+    }
     let Some(out) = &arguments.out else {
         for fault in Fault::value_variants() {
             println!("{}", fault.name());
