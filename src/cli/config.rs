@@ -138,9 +138,9 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
 /// The commented configuration for that use, with the board's names.
 fn sample(usage: Use, board: Board) -> String {
     let text = match usage {
-        Use::Kiosk => include_str!("../../board/samples/kiosk.toml"),
-        Use::Bedside => include_str!("../../board/samples/bedside.toml"),
-        Use::Headless => include_str!("../../board/samples/headless.toml"),
+        Use::Kiosk => include_str!("../../board/kiosk/kiosk.toml"),
+        Use::Bedside => include_str!("../../board/bedside/bedside.toml"),
+        Use::Headless => include_str!("../../board/headless/headless.toml"),
     };
     let serial = SERIAL.iter().find(|(known, _)| *known == board);
     text.replace(
