@@ -192,7 +192,7 @@ pub struct ConfigInitArguments {
     /// What the device is for.
     #[arg(long = "use", value_name = "USE")]
     pub usage: Use,
-    /// Whose serial line stands in it.
+    /// Whose pins and serial line stand in it.
     #[arg(long, value_name = "BOARD", default_value = "generic")]
     pub board: Board,
     /// Where to write it, never over another file; stdout otherwise.
@@ -202,9 +202,9 @@ pub struct ConfigInitArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Use {
-    /// A screen, pages from a scanner's folder.
+    /// A scanner with a feeder, records over the network.
     Kiosk,
-    /// Records over a serial line.
+    /// A camera, records over a serial line.
     Bedside,
     /// Pages from a folder, records to another.
     Headless,

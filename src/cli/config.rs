@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::arguments::{
     Board, ConfigCheckArguments, ConfigCommand, ConfigInitArguments, ConfigShowArguments, Use,
@@ -16,15 +16,30 @@ use super::{ExitStatus, UsageError, write_json};
 use crate::service::config::{Config, ConfigError, Problem};
 use crate::service::run::ServeError;
 
-/// A board, and its own serial line; the by-id name of an adapter where it has none.
-const SERIAL: [(Board, &str); 3] = [
-    (Board::Generic, SAMPLE_SERIAL),
-    (Board::Rpi4, "/dev/serial0"),
-    // serial0 is the debug connector there; the header's is this one.
-    (Board::Rpi5, "/dev/ttyAMA0"),
-];
-/// As the samples have it.
-const SAMPLE_SERIAL: &str = "/dev/serial/by-id/usb-monitor";
+/// Names that a board gives to what is wired to it: `board/BOARD/board.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    /// Its serial line, or an adapter's.
+    serial: String,
+    button_line: String,
+    light_line: String,
+}
+
+impl Names {
+    fn of(board: Board) -> Self {
+        let text = match board {
+            Board::Generic => include_str!("../../board/generic/board.toml"),
+            Board::Rpi4 => include_str!("../../board/rpi4/board.toml"),
+            Board::Rpi5 => include_str!("../../board/rpi5/board.toml"),
+        };
+        toml::from_str(text).expect("it was shipped with us, and a test reads each")
+    }
+
+    fn each(&self) -> [&str; 3] {
+        [&self.serial, &self.button_line, &self.light_line]
+    }
+}
 
 /// Carries out one of them.
 pub fn config(command: &ConfigCommand) -> Result<ExitStatus, UsageError> {
@@ -135,38 +150,51 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// The commented configuration for that use, with the board's names.
+/// The commented configuration for that use, with the board's names in place of the generic ones.
 fn sample(usage: Use, board: Board) -> String {
     let text = match usage {
-        Use::Kiosk => include_str!("../../board/samples/kiosk.toml"),
-        Use::Bedside => include_str!("../../board/samples/bedside.toml"),
-        Use::Headless => include_str!("../../board/samples/headless.toml"),
+        Use::Kiosk => include_str!("../../board/kiosk/kiosk.toml"),
+        Use::Bedside => include_str!("../../board/bedside/bedside.toml"),
+        Use::Headless => include_str!("../../board/headless/headless.toml"),
     };
-    let serial = SERIAL.iter().find(|(known, _)| *known == board);
-    text.replace(
-        SAMPLE_SERIAL,
-        serial.map_or(SAMPLE_SERIAL, |(_, serial)| serial),
-    )
+    let (generic, own) = (Names::of(Board::Generic), Names::of(board));
+    let pairs = generic.each().into_iter().zip(own.each());
+    pairs.fold(text.to_owned(), |text, (generic, own)| {
+        text.replace(&format!("{generic:?}"), &format!("{own:?}"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
-    fn every_sample_is_a_configuration_on_every_board() {
+    fn every_use_is_a_configuration_on_every_board_with_its_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("leadscan.toml");
-        for usage in [Use::Kiosk, Use::Bedside, Use::Headless] {
-            for (board, serial) in SERIAL {
-                let text = sample(usage, board);
+        for usage in Use::value_variants() {
+            for board in Board::value_variants() {
+                let (text, names) = (sample(*usage, *board), Names::of(*board));
                 std::fs::write(&path, &text).unwrap();
-                let config = Config::check(&path).unwrap();
-                let has_serial = config
-                    .destination
-                    .iter()
-                    .any(|table| table.contains_key("baud"));
-                assert_eq!(text.contains(serial), has_serial, "{usage:?} {board:?}");
+                // A build without `camera` or `gpio` lacks what the samples use.
+                if cfg!(all(feature = "camera", feature = "gpio")) {
+                    Config::check(&path).unwrap();
+                }
+                let config = Config::read(&path).unwrap();
+                let place = (usage, board);
+                let panel = config.panel.as_ref();
+                let line = |key: &str| panel.map(|panel| panel[key].as_str().unwrap().to_owned());
+                assert_eq!(panel.is_some(), *usage != Use::Headless, "{place:?}");
+                if panel.is_some() {
+                    assert_eq!(line("button_line").unwrap(), names.button_line, "{place:?}");
+                    assert_eq!(line("light_line").unwrap(), names.light_line, "{place:?}");
+                }
+                let serial = config.destination.iter().find(|to| to.contains_key("baud"));
+                let path = serial.map(|to| to["path"].as_str().unwrap());
+                let expected = (*usage == Use::Bedside).then_some(names.serial.as_str());
+                assert_eq!(path, expected, "{place:?}");
             }
         }
     }

@@ -1,5 +1,8 @@
 //! What the product as a whole must hold: edges, formats, the command, the rules of the house.
 
+// A build without these features lacks what the shipped files use.
+#[cfg(all(feature = "camera", feature = "gpio", feature = "mqtt"))]
+mod board;
 mod capture;
 mod cli;
 mod deliver;

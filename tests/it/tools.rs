@@ -219,15 +219,15 @@ fn a_configuration_is_begun_checked_and_shown() {
     said(&leadscan(&folder, "config check --config shown.toml"), 0);
 
     let wrong = text
-        .replace("settle_ms", "settle")
+        .replace("mib_max", "mib_mx")
         .replace("baud = 115200", "baud = 300");
     std::fs::write(&path, wrong).unwrap();
     let told = said(&leadscan(&folder, "config check --config leadscan.toml"), 2);
     assert!(
-        told.contains("leadscan.toml:14:1: unknown key `settle` in `watch`"),
+        told.contains("leadscan.toml:10:1: unknown key `mib_mx` in `spool`"),
         "{told}"
     );
-    assert!(told.contains("did you mean `settle_ms`?"), "{told}");
+    assert!(told.contains("did you mean `mib_max`?"), "{told}");
     assert!(
         told.contains("300 baud; 9600 to 921600 can be had"),
         "{told}"
@@ -237,7 +237,7 @@ fn a_configuration_is_begun_checked_and_shown() {
         2,
     );
     assert_eq!(found["problems"].as_array().unwrap().len(), 2, "{found}");
-    assert_eq!(found["problems"][0]["line"], 14);
+    assert_eq!(found["problems"][0]["line"], 10);
     let none = said(&leadscan(&folder, "config check --config none.toml"), 2);
     assert!(none.contains("none.toml"), "{none}");
 }
