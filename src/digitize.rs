@@ -17,9 +17,9 @@ mod scale;
 mod signals;
 
 use crate::calibration::PaperScale;
-use crate::grid::{Grid, GridError, find_grid};
+use crate::grid::{Grid, GridError, Ruled};
 use crate::labels::Label;
-use crate::layout::rows::{Ruled, find_rows};
+use crate::layout::rows::{self, find_rows};
 use crate::layout::{Layout, LayoutError, fit};
 use crate::math;
 pub use crate::nets::*;
@@ -149,15 +149,20 @@ fn read_page<N: Nets>(
     observer: &mut impl Observer,
 ) -> Result<(labels::Labels, Result<Grid, GridError>), NetError> {
     observer.begins(Stage::Labels);
-    let mut seen = labels::read_labels(image, nets, only)?;
+    let (seen, ruled) = nets.with(
+        || labels::read_labels(image, nets, only),
+        || Ruled::of(image),
+    );
+    let mut seen = seen?;
     observer.begins(Stage::Grid);
-    let mut grid = find_grid(image, seen.turn);
+    let ruled = ruled.unwrap_or_else(|| Ruled::of(image));
+    let mut grid = ruled.grid(image, seen.turn);
     if let Ok(found) = &grid {
         observer.begins(Stage::Labels);
         if let Some(better) = labels::read_flat(image, nets, only, found, &seen)? {
             observer.begins(Stage::Grid);
             if better.turn != seen.turn {
-                grid = find_grid(image, better.turn);
+                grid = ruled.grid(image, better.turn);
             }
             seen = better;
         }
@@ -215,8 +220,8 @@ fn find_layout(
         ];
     }
     let ruled = match geometry.scale {
-        PaperScale::Grid => Ruled::Yes,
-        PaperScale::Fitted => Ruled::No,
+        PaperScale::Grid => rows::Ruled::Yes,
+        PaperScale::Fitted => rows::Ruled::No,
     };
     find_rows(image, &geometry.map, &fit, &feet, ruled)
 }

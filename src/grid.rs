@@ -94,7 +94,33 @@ const CLEARED_SHARE_MIN: f32 = 0.99;
 
 /// Finds the grid of a page whose writing is upright after `turn`.
 pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
-    let (ruling, windows) = ruling_of(image);
+    Ruled::of(image).grid(image, turn)
+}
+
+/// What is seen of a page's lines before it is known how its writing lies.
+pub struct Ruled {
+    ruling: Ruling,
+    windows: Windows,
+}
+
+impl Ruled {
+    pub fn of(image: &RawImage) -> Self {
+        let (ruling, windows) = ruling_of(image);
+        Self { ruling, windows }
+    }
+
+    /// The grid of the same page, whose writing is upright after `turn`.
+    pub fn grid(&self, image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
+        fitted(&self.ruling, &self.windows, image, turn)
+    }
+}
+
+fn fitted(
+    ruling: &Ruling,
+    windows: &Windows,
+    image: &RawImage,
+    turn: QuarterTurn,
+) -> Result<Grid, GridError> {
     if windows.strength < STRENGTH_MIN {
         return Err(GridError::NoRuling {
             strength: windows.strength,
@@ -108,7 +134,7 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
         .collect();
     let fit_as = |paper| {
         let fit = lattice::Fit::of(anchors.clone(), windows.seen, windows.period, paper);
-        refined(&ruling, fit, windows.period, paper)
+        refined(ruling, fit, windows.period, paper)
     };
     let mut fit = fit_as(Paper::Flat);
     let (Some(flat), true) = (fit.homography, fit.seen >= SEEN_MIN) else {
@@ -123,13 +149,13 @@ pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError>
     }
     if fit.residual_mm > FOLDED_MM {
         // Either may lose a part of the sheet: the one that knows the more of it.
-        let folded = grown(&ruling, fit_as(Paper::Folded), windows.period);
-        fit = grown(&ruling, fit, windows.period);
+        let folded = grown(ruling, fit_as(Paper::Folded), windows.period);
+        fit = grown(ruling, fit, windows.period);
         if folded.len() as f32 > FOLDED_SHARE_MIN * fit.len() as f32 {
             fit = folded;
         }
     }
-    let fit = cleared(&ruling, fit, windows.period);
+    let fit = cleared(ruling, fit, windows.period);
     let flat = fit.homography.unwrap_or(flat);
     let map = PageMap::new(ruling.to_image(&flat), mesh_of(&fit));
     let share = printed::share(image, &map, windows.period.0);

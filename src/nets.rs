@@ -72,4 +72,14 @@ pub trait Nets {
         draw: &(dyn Fn(usize) -> Picture + Sync),
         read: &(dyn Fn(usize, RawMap) -> T + Sync),
     ) -> Result<Vec<T>, NetError>;
+
+    /// Does `here`, and at the same time `beside` where there are threads for it; else that is left
+    /// to the caller.
+    fn with<A, B: Send>(
+        &self,
+        here: impl FnOnce() -> A,
+        _beside: impl FnOnce() -> B + Send,
+    ) -> (A, Option<B>) {
+        (here(), None)
+    }
 }

@@ -260,6 +260,24 @@ impl Nets for TractNets {
         answers.sort_by_key(|(k, _)| *k);
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
+
+    fn with<A, B: Send>(
+        &self,
+        here: impl FnOnce() -> A,
+        beside: impl FnOnce() -> B + Send,
+    ) -> (A, Option<B>) {
+        if self.thread_count == 1 {
+            return (here(), None);
+        }
+        std::thread::scope(|scope| {
+            let other = scope.spawn(beside);
+            let own = here();
+            match other.join() {
+                Ok(other) => (own, Some(other)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
 }
 
 /// What `work` gives on `thread_count` threads, one of them this one.

@@ -502,10 +502,12 @@ impl Profiles {
                 ];
                 for axis in 0..2 {
                     let line = Run::between(from, to, axis);
-                    all[axis].add(line, dark.iter().map(|dark| Some(*dark)));
+                    all[axis].add(line, dark.iter().map(|dark| Some(f32::from(*dark))));
                     if let Some(clear) = &mut clear {
                         let pixels = dark.iter().zip(inky);
-                        clear[axis].add(line, pixels.map(|(dark, inky)| (!inky).then_some(*dark)));
+                        let clear_alone =
+                            |(dark, inky): (&u8, &bool)| (!inky).then_some(f32::from(*dark));
+                        clear[axis].add(line, pixels.map(clear_alone));
                     }
                 }
             }
@@ -565,14 +567,20 @@ impl Axis {
                 if count > 0.0 { sum / count } else { f32::NAN }
             };
             let line: Vec<f32> = (0..bins).map(mean).collect();
+            // Sums and counts of the bins before each.
+            let mut before = vec![(0.0f64, 0.0f64); bins + 1];
+            for (k, value) in line.iter().enumerate() {
+                let (sum, count) = before[k];
+                before[k + 1] = match value.is_nan() {
+                    true => (sum, count),
+                    false => (sum + f64::from(*value), count + 1.0),
+                };
+            }
             for k in 0..bins {
-                let around = &line[k.saturating_sub(reach)..(k + reach + 1).min(bins)];
-                let (sum, count) = around
-                    .iter()
-                    .filter(|v| !v.is_nan())
-                    .fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
+                let (from, to) = (k.saturating_sub(reach), (k + reach + 1).min(bins));
+                let (sum, count) = (before[to].0 - before[from].0, before[to].1 - before[from].1);
                 if !line[k].is_nan() && count > 0.0 {
-                    out[band * bins + k] = line[k] - sum / count;
+                    out[band * bins + k] = line[k] - (sum / count) as f32;
                 }
             }
         }

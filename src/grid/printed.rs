@@ -109,13 +109,18 @@ impl Fold {
         }
     }
 
-    /// How much a channel alone changes from bin to bin, of what the darkest does.
+    /// How much a channel alone changes from bin to bin, of what the darkest does. Where lines stand
+    /// by whole pixels some bins see next to none: each counts by what it saw.
     fn share(&self) -> f32 {
+        let total = self.counts.iter().sum::<f64>().max(1.0);
         let power = self.sums.map(|sums| {
-            let means = sums.iter().zip(&self.counts);
-            let means: Vec<f64> = means.map(|(sum, count)| sum / count.max(1.0)).collect();
-            let mean = means.iter().sum::<f64>() / BINS as f64;
-            means.iter().map(|m| (m - mean) * (m - mean)).sum::<f64>()
+            let mean = sums.iter().sum::<f64>() / total;
+            let bins = sums.iter().zip(&self.counts);
+            bins.map(|(sum, count)| {
+                let off = sum / count.max(1.0) - mean;
+                count * off * off
+            })
+            .sum::<f64>()
         });
         let [r, g, b, darkest] = power;
         (r.max(g).max(b) / darkest.max(1e-9)).sqrt() as f32

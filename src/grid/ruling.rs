@@ -22,11 +22,12 @@ const BLOCK: usize = 24;
 /// Ink stands in a square with so many dark pixels.
 const INK_IN_SQUARE: usize = 24;
 
-/// Darkness of the ruling, 0 (paper) to 1.
+/// Darkness of the ruling.
 pub struct Ruling {
     pub width: usize,
     pub height: usize,
-    pub dark: Vec<f32>,
+    /// 0 (paper) to 255: no finer than the picture itself.
+    pub dark: Vec<u8>,
     /// Whether ink stands at a pixel or beside it: what is dark there may be no ruling. Of dark or
     /// sparse lines, they themselves are taken for ink.
     pub inky: Vec<bool>,
@@ -52,7 +53,7 @@ impl Ruling {
         let (width, height) = (image.width() / shrink, image.height() / shrink);
         let [low, high] = extremes(image, shrink, (width, height));
         let (paper_low, paper_high) = (Levels::of(&low, width), Levels::of(&high, width));
-        let mut dark = vec![0f32; width * height];
+        let mut dark = vec![0u8; width * height];
         let mut ink = vec![false; width * height];
         let mut levels = [vec![0f32; width], vec![0f32; width]];
         let across: Vec<Between> = (0..width).map(|x| between(x, paper_low.columns)).collect();
@@ -67,7 +68,11 @@ impl Ruling {
                 *ink = f32::from(*high) < INK_SHARE * paper_high;
                 let is_paper = !*ink || lines == DarkLines::Ruling;
                 let darkness = (1.0 - f32::from(*low) / paper_low).clamp(0.0, 1.0);
-                *dark = if is_paper { darkness } else { 0.0 };
+                *dark = if is_paper {
+                    (255.0 * darkness + 0.5) as u8
+                } else {
+                    0
+                };
             }
         }
         let ink_spread = spread(&ink, width);
@@ -76,7 +81,7 @@ impl Ruling {
         }
         let usual = line_darkness(&dark);
         for (ink, dark) in ink.iter_mut().zip(&dark) {
-            *ink |= *dark > INK_TIMES * usual;
+            *ink |= f32::from(*dark) > INK_TIMES * usual;
         }
         Self {
             width,
@@ -92,6 +97,10 @@ impl Ruling {
     /// A ruling of the given darkness, for tests.
     #[cfg(test)]
     pub fn of_dark(width: usize, height: usize, dark: Vec<f32>) -> Self {
+        let dark: Vec<u8> = dark
+            .into_iter()
+            .map(|dark| (255.0 * dark + 0.5) as u8)
+            .collect();
         let inky = vec![false; dark.len()];
         Self {
             width,
@@ -116,6 +125,14 @@ impl Ruling {
 /// The darkest and the brightest channel, means over squares of `shrink` pixels a side.
 fn extremes(image: &RawImage, shrink: usize, (width, height): (usize, usize)) -> [Vec<u8>; 2] {
     let mut out = [vec![0u8; width * height], vec![0u8; width * height]];
+    if shrink == 1 {
+        let [low, high] = &mut out;
+        let pixels = image.rgb().as_chunks::<3>().0;
+        for ((low, high), &[r, g, b]) in low.iter_mut().zip(high).zip(pixels) {
+            (*low, *high) = (r.min(g).min(b), r.max(g).max(b));
+        }
+        return out;
+    }
     let mut sums = vec![[0u32; 2]; width];
     let area = (shrink * shrink) as u32;
     let rows = image.rgb().chunks_exact(3 * image.width());
@@ -152,10 +169,16 @@ fn spread(ink: &[bool], width: usize) -> f32 {
 }
 
 /// How dark a ruling's lines are, at least.
-fn line_darkness(dark: &[f32]) -> f32 {
-    let mut some: Vec<f32> = dark.iter().step_by(SAMPLED).copied().collect();
-    let at = (some.len() as f32 * (1.0 - LINES_SHARE)) as usize;
-    *some.select_nth_unstable_by(at, f32::total_cmp).1
+fn line_darkness(dark: &[u8]) -> f32 {
+    let mut counts = [0; 256];
+    for dark in dark.iter().step_by(SAMPLED) {
+        counts[usize::from(*dark)] += 1;
+    }
+    let sampled = dark.len().div_ceil(SAMPLED);
+    f32::from(ranked(
+        &counts,
+        (sampled as f32 * (1.0 - LINES_SHARE)) as usize,
+    ))
 }
 
 /// The same with `BESIDE_PX` pixels around each.
@@ -190,7 +213,7 @@ impl Levels {
         let mut level = Vec::with_capacity(columns * rows);
         for row in 0..rows {
             for column in 0..columns {
-                let mut counts = [0u16; 256];
+                let mut counts = [0u32; 256];
                 let mut seen = 0;
                 for y in row * BLOCK..((row + 1) * BLOCK).min(height) {
                     let line = &values[y * width..(y + 1) * width];
@@ -235,10 +258,10 @@ fn between(pixel: usize, count: usize) -> Between {
 }
 
 /// The value with so many before it.
-fn ranked(counts: &[u16; 256], rank: usize) -> u8 {
+fn ranked(counts: &[u32; 256], rank: usize) -> u8 {
     let mut before = 0;
-    let is_behind = |count: &u16| {
-        before += usize::from(*count);
+    let is_behind = |count: &u32| {
+        before += *count as usize;
         before > rank
     };
     counts.iter().position(is_behind).unwrap_or(255) as u8

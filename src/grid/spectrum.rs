@@ -47,12 +47,12 @@ impl Analyser {
             let from = (top + y) * ruling.width + left;
             &ruling.dark[from..from + columns]
         };
-        let sum: f32 = (0..rows).map(|y| row(y).iter().sum::<f32>()).sum();
-        let mean = sum / (rows * columns).max(1) as f32;
+        let sum = |y: usize| row(y).iter().map(|dark| u32::from(*dark)).sum::<u32>();
+        let mean = (0..rows).map(sum).sum::<u32>() as f32 / (rows * columns).max(1) as f32;
         let mut window = vec![[0.0; SIDE]; SIDE];
         for (y, line) in window.iter_mut().take(rows).enumerate() {
             for ((value, dark), hann) in line.iter_mut().zip(row(y)).zip(&self.hann) {
-                *value = (dark - mean) * hann * self.hann[y];
+                *value = (f32::from(*dark) - mean) * hann * self.hann[y];
             }
         }
         Spectrum {
