@@ -60,6 +60,8 @@ fn a_wrong_configuration_does_not_start_again() {
     let usage = leadscan::cli::ExitStatus::Usage as u8;
     let line = format!("RestartPreventExitStatus={usage}");
     assert!(unit().lines().any(|found| found == line));
+    // Its exit status is not looked up there: it would be started for ever.
+    assert!(!unit().contains("\nExecStartPre="));
 }
 
 #[test]
