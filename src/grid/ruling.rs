@@ -122,14 +122,19 @@ impl Ruling {
     }
 }
 
-/// The darkest and the brightest channel, means over squares of `shrink` pixels a side.
-fn extremes(image: &RawImage, shrink: usize, (width, height): (usize, usize)) -> [Vec<u8>; 2] {
-    let mut out = [vec![0u8; width * height], vec![0u8; width * height]];
+/// Steps of a channel's level: means over squares of pixels are finer than pixels.
+const LEVEL_STEPS: u16 = 64;
+
+/// The darkest and the brightest channel, means over squares of `shrink` pixels a side, in
+/// `LEVEL_STEPS`.
+fn extremes(image: &RawImage, shrink: usize, (width, height): (usize, usize)) -> [Vec<u16>; 2] {
+    let mut out = [vec![0u16; width * height], vec![0u16; width * height]];
     if shrink == 1 {
         let [low, high] = &mut out;
         let pixels = image.rgb().as_chunks::<3>().0;
         for ((low, high), &[r, g, b]) in low.iter_mut().zip(high).zip(pixels) {
-            (*low, *high) = (r.min(g).min(b), r.max(g).max(b));
+            let stepped = |level: u8| u16::from(level) * LEVEL_STEPS;
+            (*low, *high) = (stepped(r.min(g).min(b)), stepped(r.max(g).max(b)));
         }
         return out;
     }
@@ -148,7 +153,7 @@ fn extremes(image: &RawImage, shrink: usize, (width, height): (usize, usize)) ->
             let from = y / shrink * width;
             for (k, out) in out.iter_mut().enumerate() {
                 for (out, sum) in out[from..from + width].iter_mut().zip(&sums) {
-                    *out = ((sum[k] + area / 2) / area) as u8;
+                    *out = (sum[k] * u32::from(LEVEL_STEPS) / area) as u16;
                 }
             }
             sums.fill([0; 2]);
@@ -207,7 +212,7 @@ struct Levels {
 }
 
 impl Levels {
-    fn of(values: &[u8], width: usize) -> Self {
+    fn of(values: &[u16], width: usize) -> Self {
         let height = values.len() / width;
         let (columns, rows) = (width.div_ceil(BLOCK), height.div_ceil(BLOCK));
         let mut level = Vec::with_capacity(columns * rows);
@@ -220,10 +225,11 @@ impl Levels {
                     let line = &line[column * BLOCK..((column + 1) * BLOCK).min(width)];
                     seen += line.len();
                     for value in line {
-                        counts[usize::from(*value)] += 1;
+                        counts[usize::from(*value / LEVEL_STEPS)] += 1;
                     }
                 }
-                level.push(f32::from(ranked(&counts, (seen - 1) * 85 / 100)).max(8.0));
+                let level_seen = f32::from(ranked(&counts, (seen - 1) * 85 / 100)).max(8.0);
+                level.push(level_seen * f32::from(LEVEL_STEPS));
             }
         }
         Self {

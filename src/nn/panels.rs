@@ -138,6 +138,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Makes the output pixels `first..first + count` readable; runs go forward.
+    #[inline(always)]
     pub fn load(&mut self, first: usize, count: usize) {
         let row_of = |pixel: usize| pixel / self.output_width * self.geometry.stride[0];
         let end = row_of(first + count - 1) + self.geometry.kernel[0];
@@ -147,6 +148,7 @@ impl<'a> Rows<'a> {
         self.rows_loaded = self.rows_loaded.max(end);
     }
 
+    #[inline(always)]
     fn load_row(&mut self, y: usize) {
         let start = y % self.ring_rows * self.row_bytes;
         let row = &mut self.ring[start..start + self.row_bytes];
@@ -257,6 +259,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Every `STRIDE`th byte of `line`, flipped.
+#[inline(always)]
 fn copy<const STRIDE: usize>(block: &mut [u8], line: &[u8], flip: u8) {
     let (whole, rest) = line.as_chunks::<STRIDE>();
     for (to, from) in block.iter_mut().zip(whole) {
@@ -268,6 +271,7 @@ fn copy<const STRIDE: usize>(block: &mut [u8], line: &[u8], flip: u8) {
 }
 
 /// Every `STRIDE`th byte of four lines beside each other, flipped.
+#[inline(always)]
 fn interleave<const STRIDE: usize>(block: &mut [u8], lines: [&[u8]; 4], flip: u8) {
     let (to, _) = block.as_chunks_mut::<4>();
     let [a, b, c, d] = lines.map(|line| line.as_chunks::<STRIDE>());
@@ -283,6 +287,7 @@ fn interleave<const STRIDE: usize>(block: &mut [u8], lines: [&[u8]; 4], flip: u8
 }
 
 /// Every `STRIDE`th byte of eight lines beside each other, flipped.
+#[inline(always)]
 fn interleave_eight<'a, const STRIDE: usize>(
     block: &mut [u8],
     line: impl Fn(usize) -> &'a [u8],

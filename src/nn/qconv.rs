@@ -307,6 +307,8 @@ pub struct QConv {
     weights: Arc<Weights>,
     requantisation: Requantisation,
     threads: usize,
+    /// For what surrounds the kernel.
+    avx2: Option<Avx2>,
 }
 
 impl QConv {
@@ -364,6 +366,7 @@ impl QConv {
             weights,
             requantisation,
             threads: 1,
+            avx2: Avx2::detect(),
         })
     }
 
@@ -431,7 +434,10 @@ impl QConv {
         let mut scratch = None;
         for first in (0..pixels).step_by(run) {
             let count = run.min(pixels - first);
-            rows.load(begin + first, count);
+            match self.avx2 {
+                Some(avx2) => avx2.run(|| rows.load(begin + first, count)),
+                None => rows.load(begin + first, count),
+            }
             for panel in 0..count.div_ceil(lanes) {
                 rows.fill(panels.panel_mut(panel), begin + first + panel * lanes);
             }
@@ -502,7 +508,10 @@ impl QConv {
         } else {
             -128
         };
-        requantise(output, sums, bias, factor, zero, least);
+        match self.avx2 {
+            Some(avx2) => avx2.run(|| requantise(output, sums, bias, factor, zero, least)),
+            None => requantise(output, sums, bias, factor, zero, least),
+        }
     }
 }
 
@@ -671,6 +680,7 @@ fn multiply(
 }
 
 /// `least` is the output type's lowest value, 0 or -128.
+#[inline(always)]
 fn requantise(output: &mut [u8], sums: &[i32], bias: i32, factor: f32, zero: i32, least: i32) {
     // Adding 1.5 * 2^23 leaves an integer, rounded half to even, in the lowest bits of the
     // mantissa; unlike `round_ties_even` this is vector code on every target.

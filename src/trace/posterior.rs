@@ -112,7 +112,7 @@ impl Posterior {
             .enumerate()
             .filter(|(_, byte)| **byte < u8::MAX)
         {
-            let share = math::exp(f32::from(*byte) / -STEPS);
+            let share = math::exp_near(f32::from(*byte) / -STEPS);
             mass += share;
             squares += share * math::square(y as f32 - center);
         }
@@ -129,7 +129,7 @@ impl Posterior {
 /// Logarithm of the sum of the exponentials, the absent bin's logit of 0 included.
 fn log_sum(logits: &[f32]) -> f32 {
     let top = logits.iter().copied().fold(0.0, f32::max);
-    let sum: f32 = logits.iter().map(|logit| math::exp(logit - top)).sum();
+    let sum: f32 = logits.iter().map(|logit| math::exp_near(logit - top)).sum();
     top + math::ln(sum + math::exp(-top))
 }
 

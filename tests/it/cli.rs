@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use leadscan::limits;
 use tempfile::TempDir;
 
 fn leadscan(folder: &TempDir, words: &[&str]) -> Output {
@@ -241,7 +242,8 @@ fn a_page_of_twelve_megapixels_stays_within_the_memory_budget() {
     let large = image::imageops::resize(&page, size.0, size.1, image::imageops::Triangle);
     let folder = folder_of(&[]);
     large.save(folder.path().join("large.jpg")).unwrap();
-    let output = leadscan(&folder, &["digitize", "large.jpg", "--out", "out"]);
+    let command = ["digitize", "large.jpg", "--out", "out", "--threads", "2"];
+    let output = leadscan(&folder, &command);
     check(&output, 0, &[]);
     let report = json(&folder.path().join("out/large.json"));
     let side = |name: &str| report["page"][name].as_u64().unwrap();
@@ -252,4 +254,13 @@ fn a_page_of_twelve_megapixels_stays_within_the_memory_budget() {
     let peak = report["peak_memory_mib"].as_f64().unwrap();
     println!("12 MP: {peak:.0} MiB");
     assert!(peak <= 128.0, "{peak} MiB");
+    let heap = report["peak_heap_mib"].as_f64().unwrap();
+    let page_bytes = 3 * side("width_px") * side("height_px");
+    let ledger = limits::NETS_BYTES + limits::DIGITIZE_BYTES + 2 * limits::DIGITIZE_THREAD_BYTES;
+    let ledger = (page_bytes + ledger as u64) as f64 / f64::from(1 << 20);
+    println!("heap: {heap:.1} MiB of {ledger:.1} in the ledger");
+    assert!(
+        heap <= ledger && heap > 0.7 * ledger,
+        "{heap} of {ledger} MiB"
+    );
 }

@@ -78,6 +78,12 @@ fn every_group_of_the_unit_is_made() {
     };
     for group in groups.split(' ') {
         assert!(is_made("g", group), "{group}");
+        // Who runs `doctor` as the service's user has the service's groups.
+        assert!(
+            made.lines()
+                .any(|line| line == format!("m leadscan {group}")),
+            "{group}"
+        );
     }
     assert!(is_made("u", "leadscan"));
 }

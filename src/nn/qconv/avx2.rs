@@ -86,6 +86,16 @@ impl Avx2 {
         found.then_some(Self(()))
     }
 
+    /// Does `work`, as vector code of 256 bits where the compiler sees it and all that it calls.
+    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `self` exists, so the processor has AVX2, which is all that the function needs.
+        let done = unsafe { x86::run(work) };
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = work();
+        done
+    }
+
     /// `sums[row][pixel] = weights[row] * panels[pixel]`, for all rows of `weights.row_count()`
     /// and all pixels of the panels. A row of sums has `run` places.
     pub fn multiply(
@@ -116,6 +126,11 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{BLOCK_BYTES, LANES, PanelBytes, ROWS, WeightBlock};
+
+    #[target_feature(enable = "avx2")]
+    pub fn run<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
 
     /// `Avx2::multiply`; a row has `blocks` weight blocks. Wrong sizes panic.
     #[target_feature(enable = "avx2")]
