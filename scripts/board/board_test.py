@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
     add("--arm", type=pathlib.Path, required=True, help="leadscan for the board")
     add("--deb", type=pathlib.Path, help="its package, for the part system")
     add("--quick", action="store_true", help="the quick checks of the part device")
-    add("--cuts", type=int, help="power cuts of the small board (default: quick 2, else 27)")
+    add("--cuts", type=int, help="power cuts of the small board (default: quick 3, else 27)")
     add("--system-cuts", type=int, default=3, help="of the one with systemd (default 3)")
     add("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the moments of faults")
     add("--only", action="append", help="this check alone (or cut: all of them); again for more")
@@ -60,7 +60,7 @@ def options_of(given: argparse.Namespace) -> Options:
         deb=given.deb or given.arm,
         work=given.work,
         is_quick=given.quick,
-        cuts=given.cuts if given.cuts is not None else 2 if given.quick else 27,
+        cuts=given.cuts if given.cuts is not None else 3 if given.quick else 27,
         system_cuts=given.system_cuts,
         seed=given.seed,
     )

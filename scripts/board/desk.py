@@ -15,19 +15,19 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+import compare
 import picture
-import record
 from board import Board, BoardError
 
 # The service says it itself, or the journal with its process id.
 SAYS = r"leadscan(?:\[\d+\])?: "
 ACCEPTED = SAYS + r"([0-9A-Z]{26}) accepted"
-READY = SAYS + "ready"
+# At a start; and whenever there is no more to do.
+READY, IDLE = SAYS + r"ready, \d+ jobs", SAYS + "ready$"
 # An emulated page takes some 100 times what it takes here.
 PAGE_S_MAX = 900.0
 RECORDS_S_MAX = 300.0
 STOP_S_MAX = 10.0
-APART_UV_MAX = 1
 
 
 @dataclass(frozen=True)
@@ -186,16 +186,20 @@ class Desk:
 
     def compare(self, page: pathlib.Path, jobs: list[str]) -> str:
         """Whether records have the signals that the native build finds on the same page."""
-        out = page.with_suffix("")
-        digitize(self.receiver.native, page, out)
-        wanted = (out / f"{page.stem}.lsr").read_bytes()
-        count = worst_uv = 0
-        for job in jobs:
-            count, apart_uv = record.apart_uv(wanted, self.receiver.record(job))
-            worst_uv = max(worst_uv, apart_uv)
-        if worst_uv > APART_UV_MAX or count == 0:
-            raise BoardError(f"{count} samples are up to {worst_uv} uV apart")
-        return f"{count} samples, {worst_uv} uV from the native build's at most"
+        out, native = page.with_suffix(""), self.receiver.native
+        digitize(native, page, out)
+        records = [out / f"{page.stem}.lsr", *(self.receiver.out / f"{job}.lsr" for job in jobs)]
+        export(native, records, out)
+        count = equal = 0
+        worst_uv = 0.0
+        for record in records[1:]:
+            wanted, found = out / f"{page.stem}.csv", out / f"{record.stem}.csv"
+            count, apart_uv = compare.apart_uv(wanted, found)
+            worst_uv, equal = max(worst_uv, apart_uv), equal + is_equal(records[0], record)
+        seen = f"{count} samples, {worst_uv:.1f} uV from the native build's at most"
+        if worst_uv > compare.APART_UV_MAX:
+            raise BoardError(seen)
+        return f"{seen}; {equal} of {len(jobs)} records are its own, byte for byte"
 
     def pause(self, seconds_max: float) -> None:
         """Lets a random time go by: the moment at which something is to fail."""
@@ -230,8 +234,20 @@ def layout_of(digitized: pathlib.Path) -> str | None:
     return found[1] if found else None
 
 
+def is_equal(one: pathlib.Path, other: pathlib.Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
+
+
 def digitize(native: pathlib.Path, page: pathlib.Path, out: pathlib.Path) -> None:
-    words = [native, "digitize", page, "--out", out, "--format", "json,native", "--threads", "1"]
+    run_native(native, "digitize", page, "--out", out, "--format", "json,native", "--threads", "1")
+
+
+def export(native: pathlib.Path, records: list[pathlib.Path], out: pathlib.Path) -> None:
+    """Records as CSV: the signals in whole microvolts."""
+    run_native(native, "export", *records, "--out", out, "--format", "csv")
+
+
+def run_native(*words: str | pathlib.Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=PAGE_S_MAX, check=False)
     if done.returncode != 0:
         raise BoardError(f"the native build: {done.stderr.strip()}")

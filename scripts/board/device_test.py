@@ -17,7 +17,7 @@ import image
 import picture
 from board import MACHINE, Board, BoardError, Image
 from cable import Cable
-from desk import PAGE_S_MAX, RECORDS_S_MAX, Desk, Place, Receiver, digitize, layout_of
+from desk import IDLE, PAGE_S_MAX, RECORDS_S_MAX, Desk, Place, Receiver, digitize, layout_of
 from options import Options
 from tap import Check, Part
 
@@ -111,6 +111,7 @@ def killed(times: int) -> Callable[[Desk], str]:
 def full(desk: Desk) -> str:
     """a full disk: new pages are refused and wait, nothing accepted is lost, and it goes on"""
     board, watched = desk.board, desk.place.watched
+    desk.settle()
     # Records that wait for a line that is unplugged must survive the full disk.
     board.cable.unplug()
     mark = desk.load(FULL_PAGES)
@@ -119,26 +120,38 @@ def full(desk: Desk) -> str:
     for job in waiting:
         board.wait(rf"{job} rejected", RECORDS_S_MAX, mark)
     drafts = desk.draft(FULL_PAGES)
-    # Nearly all in one piece, which takes no time; then what is left.
-    free = int(board.shell(f"df -k {watched} | tail -n 1").split()[3])
-    board.shell(f"fallocate -l {max(0, free - 4096)}K {watched}/.filler", 120, may_fail=True)
-    board.shell(f"dd if=/dev/zero of={watched}/.rest bs=64k 2>/dev/null", 120, may_fail=True)
-    free = int(board.shell(f"df -k {watched} | tail -n 1").split()[3])
     mark = board.mark()
-    desk.undraft(drafts)
-    refused = board.wait(r"leadscan.*: .*bytes are free on the disk", RECORDS_S_MAX, mark)
-    board.cable.plug()
+    try:
+        free = fill(desk)
+        desk.undraft(drafts)
+        refused = board.wait(r"leadscan.*: .*bytes are free on the disk", RECORDS_S_MAX, mark)
+        board.cable.plug()
 
-    def has_arrived() -> bool:
-        return not set(waiting).isdisjoint(desk.receiver.ids())
+        def has_arrived() -> bool:
+            return not set(waiting).isdisjoint(desk.receiver.ids())
 
-    # The spool may end the service over a disk that has no room for its own account.
-    board.until("a record goes out though the disk is full", has_arrived, RECORDS_S_MAX)
-    if desk.accepted(mark):
-        raise BoardError(f"{free} KiB free, and a page was accepted")
-    board.shell(f"rm {watched}/.filler {watched}/.rest")
+        # The spool may end the service over a disk that has no room for its own account.
+        board.until("a record goes out though the disk is full", has_arrived, RECORDS_S_MAX)
+        if desk.accepted(mark):
+            raise BoardError(f"{free} KiB free, and a page was accepted")
+    finally:
+        if board.is_on():
+            board.shell(f"rm -f {watched}/.filler {watched}/.rest")
     desk.wait_accepted(FULL_PAGES, mark)
     return f"{free} KiB free, {refused.text!r}; {desk.settle()}"
+
+
+def fill(desk: Desk) -> int:
+    """Fills the disk; how many KiB are free then."""
+    board, watched = desk.board, desk.place.watched
+
+    def free() -> int:
+        return int(board.shell(f"df -k {watched} | tail -n 1").split()[3])
+
+    # Nearly all in one piece, which takes no time; then what is left.
+    board.shell(f"fallocate -l {max(0, free() - 4096)}K {watched}/.filler", 120, may_fail=True)
+    board.shell(f"dd if=/dev/zero of={watched}/.rest bs=64k 2>/dev/null", 300, may_fail=True)
+    return free()
 
 
 def cut_in_load(desk: Desk) -> str:
@@ -226,7 +239,7 @@ def press_and_watch(desk: Desk) -> tuple[str, str]:
         raise BoardError(f"not the page that lay there: {said[0]}")
     digitized_s = time.monotonic() - began
     all_there = desk.settle(PAGE_S_MAX)
-    desk.wait_ready(mark)
+    board.wait(IDLE, PAGE_S_MAX, mark)
 
     def is_steady() -> bool:
         last = board.light_edges(since_s=began)[-1]

@@ -112,8 +112,6 @@ class SystemDesk(Desk):
         """The disk may bear what a check that failed has put there."""
         mark = self.board.mark()
         self.board.start()
-        watched = self.place.watched
-        self.board.shell(f"rm -f {watched}/.filler {watched}/.rest", COMMAND_S_MAX)
         use_config(self.board, "good")
         self.board.shell(f"systemctl restart --no-block {UNIT}", COMMAND_S_MAX)
         self.wait_ready(mark)
@@ -143,7 +141,7 @@ def unit(board: Board, name: str) -> str:
 def installed(desk: SystemDesk) -> str:
     """dpkg -i installs it: its unit is started at boot; once configured it is ready and lit"""
     board = desk.board
-    state = board.shell("dpkg-query -W -f '${Status}' leadscan", COMMAND_S_MAX)
+    state = board.shell("dpkg-query -W -f '${Status}\\n' leadscan", COMMAND_S_MAX).strip()
     enabled = board.shell(f"systemctl is-enabled {UNIT}", COMMAND_S_MAX, may_fail=True).strip()
     groups = board.shell("id -nG leadscan", COMMAND_S_MAX).strip()
     if state != "install ok installed" or enabled != "enabled":
@@ -160,11 +158,12 @@ def is_lit(board: Board) -> bool:
 
 def ready(desk: SystemDesk) -> str:
     """after a start the unit is active, by its own word, and nothing else has failed"""
-    desk.board.power_cut()
-    desk.start()
     board = desk.board
+    board.power_cut()
+    mark = board.mark()
+    desk.start()
     board.until("an active unit", lambda: unit(board, "ActiveState") == "active", COMMAND_S_MAX)
-    ready_s = desk.wait_ready(0) - board.powered_s
+    ready_s = desk.wait_ready(mark) - board.powered_s
     kind, user = unit(board, "Type"), unit(board, "User")
     owner = board.shell("stat -c %U /proc/$(pidof leadscan)", COMMAND_S_MAX).strip()
     failed = board.shell("systemctl --failed --no-legend --plain", COMMAND_S_MAX).strip()
