@@ -1,11 +1,23 @@
-//! The unit that systemd gets: hardened, and understood.
+//! What the package gives systemd: a unit that is hardened and understood, with the user, the groups
+//! and the folders that it and the shipped configuration name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use leadscan::service::config::Config;
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("board")
+        .join(name)
+}
+
+fn text(name: &str) -> String {
+    std::fs::read_to_string(shipped(name)).unwrap()
+}
+
 fn unit() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("board/systemd/leadscan.service");
-    std::fs::read_to_string(path).unwrap()
+    text("systemd/leadscan.service")
 }
 
 /// Runs systemd-analyze on the unit with what it starts in a place where it is here.
@@ -48,4 +60,42 @@ fn a_wrong_configuration_does_not_start_again() {
     let usage = leadscan::cli::ExitStatus::Usage as u8;
     let line = format!("RestartPreventExitStatus={usage}");
     assert!(unit().lines().any(|found| found == line));
+    // Its exit status is not looked up there: it would be started for ever.
+    assert!(!unit().contains("\nExecStartPre="));
+}
+
+#[test]
+fn every_group_of_the_unit_is_made() {
+    let unit = unit();
+    let groups = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("SupplementaryGroups="))
+        .unwrap();
+    let made = text("systemd/leadscan.sysusers");
+    let is_made = |kind: &str, name: &str| {
+        made.lines()
+            .any(|line| line.split_whitespace().take(2).eq([kind, name]))
+    };
+    for group in groups.split(' ') {
+        assert!(is_made("g", group), "{group}");
+    }
+    assert!(is_made("u", "leadscan"));
+}
+
+#[test]
+fn a_fresh_installation_finds_its_folders_where_the_unit_may_write() {
+    let config = Config::check(&shipped("debian/leadscan.toml")).unwrap();
+    let made = text("systemd/leadscan.tmpfile");
+    let is_made = |folder: &str| {
+        made.lines()
+            .any(|line| line.split_whitespace().take(2).eq(["d", folder]))
+    };
+    assert!(unit().contains("\nStateDirectory=leadscan\n"));
+    assert_eq!(config.spool.folder, Path::new("/var/lib/leadscan/spool"));
+    assert!(is_made(config.watch.unwrap().folder.to_str().unwrap()));
+    assert!(config.source.is_empty() && config.panel.is_none() && config.web.is_none());
+    for destination in &config.destination {
+        assert_eq!(destination["link"].as_str(), Some("folder"));
+        assert!(is_made(destination["folder"].as_str().unwrap()));
+    }
 }
