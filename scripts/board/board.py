@@ -25,12 +25,11 @@ from image import LINES
 QEMU = "qemu-system-aarch64"
 # The device tree is dumped from the same words, so that the two agree.
 MACHINE = [
-    *[QEMU, "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "512M"],
+    *[QEMU, "-M", "virt", "-cpu", "cortex-a72", "-smp", "2"],
     *["-accel", "tcg,thread=multi", "-nodefaults", "-display", "none", "-no-reboot"],
     *["-global", "virtio-mmio.force-legacy=false"],
 ]
 SOCKET_S_MAX = 20.0
-BOOT_S_MAX = 120.0
 
 
 class BoardError(Exception):
@@ -92,6 +91,10 @@ class Image:
     initramfs: pathlib.Path
     device_tree: pathlib.Path
     disk: pathlib.Path
+    memory_mib: int = 512
+    # Words for the kernel, or for what it starts.
+    words: str = ""
+    boot_s_max: float = 120.0
 
 
 class Board:
@@ -119,8 +122,8 @@ class Board:
     def is_on(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> None:
-        """Switches on, and waits until the board takes commands."""
+    def start(self, words: str = "") -> None:
+        """Switches on, and waits until the board takes commands; `words` are for the kernel too."""
         if self.is_on():
             raise BoardError("the board is on already")
         self.starts += 1
@@ -128,7 +131,7 @@ class Board:
         mark = self.mark()
         with tempfile.TemporaryDirectory(prefix="board-") as name:
             folder = pathlib.Path(name)
-            self._process = self._switch_on(folder)
+            self._process = self._switch_on(folder, words)
             self._reader = threading.Thread(target=self._listen, args=[self._process], daemon=True)
             self._reader.start()
             # Bytes for an end that is not there are lost: the cable comes first.
@@ -140,7 +143,7 @@ class Board:
         self._edges = {}
         threading.Thread(target=self._watch_pins, args=[self._pins], daemon=True).start()
         self._pin(f"irq_intercept_out {self._gpio}")
-        self.wait(r"^board: control", BOOT_S_MAX, mark)
+        self.wait(r"^board: control", self.image.boot_s_max, mark)
 
     def power_cut(self) -> None:
         """Off at once: what the board had not written to its disk is gone."""
@@ -213,6 +216,17 @@ class Board:
             raise BoardError(f"{command!r} ended with {status}: {output.strip()}")
         return output
 
+    def wait_word(self, path: str, word: str, seconds_max: float = 60.0) -> None:
+        """Waits until a program of the test's on the board has said that it is ready."""
+
+        def is_so() -> bool:
+            said = self.shell(f"cat {path}")
+            if said.startswith("stage: "):
+                raise BoardError(said.strip())
+            return word in said
+
+        self.until(f"{word!r} in {path}", is_so, seconds_max)
+
     # Front panel.
 
     def set_level(self, line: str, level: int) -> None:
@@ -233,10 +247,11 @@ class Board:
 
     # What is behind it.
 
-    def _switch_on(self, folder: pathlib.Path) -> subprocess.Popen[bytes]:
+    def _switch_on(self, folder: pathlib.Path, kernel_words: str) -> subprocess.Popen[bytes]:
         image = self.image
-        words = [*MACHINE, "-kernel", image.kernel, "-initrd", image.initramfs]
-        words += ["-dtb", image.device_tree, "-append", "console=ttyAMA0 quiet panic=-1"]
+        words = [*MACHINE, "-m", f"{image.memory_mib}M"]
+        words += ["-kernel", image.kernel, "-initrd", image.initramfs, "-dtb", image.device_tree]
+        words += ["-append", f"console=ttyAMA0 quiet panic=-1 {image.words} {kernel_words}"]
         for name in ("uart", "control", "qmp", "qtest"):
             words += ["-chardev", f"socket,id={name},path={folder}/{name},server=on,wait=off"]
         words += ["-chardev", "stdio,id=console,signal=off"]

@@ -1,4 +1,4 @@
-"""What the emulated board is made of: an initramfs, a data disk, a device tree.
+"""What the emulated boards are made of: an initramfs, a disk, a device tree.
 
 In: Debian's kernel tree and busybox as `install-system` unpacked them, the ARM build, pages. Out:
 files in the work folder. Needs no root. Fails by `ImageError` where something is not installed.
@@ -123,11 +123,12 @@ def initramfs(
 ) -> None:
     """Writes the board's root: busybox, modules, libraries, programs in /bin, and `files`."""
     tree: dict[str, tuple[int, bytes]] = {}
-    for folder in "bin dev data etc lib lib/modules pages proc run sys tmp".split():
+    for folder in "bin board dev data disk etc lib lib/modules proc run sys tmp".split():
         tree[folder] = (stat.S_IFDIR | 0o755, b"")
     tree["lib64"] = (stat.S_IFLNK | 0o777, b"lib")
     tree["bin/sh"] = (stat.S_IFLNK | 0o777, b"busybox")
-    programs = {"busybox": kernel.busybox, "drop": HERE / "drop", **programs}
+    ours = {name: HERE / name for name in ("control", "drop")}
+    programs = {"busybox": kernel.busybox, **ours, **programs}
     for name, path in programs.items():
         tree[f"bin/{name}"] = (stat.S_IFREG | 0o755, path.read_bytes())
     tree["init"] = (stat.S_IFREG | 0o755, (HERE / init).read_bytes())
@@ -162,6 +163,14 @@ def disk(to: pathlib.Path) -> None:
     with to.open("wb") as file:
         file.truncate(DISK_BYTES)
     tool("mkfs.ext4", "-q", "-F", "-m", "0", to)
+
+
+def root_disk(to: pathlib.Path, work: pathlib.Path) -> None:
+    """A copy of the root file system that `install-root` made; it shares what it can with it."""
+    made = work / "root/root.ext4"
+    if not made.exists():
+        raise ImageError(f"no {made}: run scripts/board/install-root")
+    tool("cp", "--reflink=auto", "--sparse=always", made, to)
 
 
 def device_tree(to: pathlib.Path, machine: list[str]) -> None:

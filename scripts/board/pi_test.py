@@ -1,20 +1,15 @@
-#!/usr/bin/env python3
 """The front panel of an older Raspberry Pi, by its registers: scripts/board-test --part pi.
 
 QEMU's raspi3b starts Debian's kernel with the Pi's own device tree. `leadscan serve` drives the
 light by rppal, and this machine sees the pin: steady when ready, changing while a page is worked
-on, steady again. The emulated pins take no input, so no button is pressed. In TAP; needs no root.
+on, steady again. The emulated pins take no input, so no button is pressed.
 """
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import re
-import shutil
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +18,8 @@ import board
 import device_test
 import image
 from board import BoardError
+from options import Options
+from tap import Check, Part
 
 MACHINE = [board.QEMU, "-M", "raspi3b", "-nodefaults", "-display", "none", "-no-reboot"]
 TREE = "broadcom/bcm2837-rpi-3-b.dtb"
@@ -82,6 +79,8 @@ def start(folder: pathlib.Path, kernel: image.Kernel, arm: pathlib.Path) -> subp
 
 
 def check(folder: pathlib.Path, process: subprocess.Popen[str]) -> str:
+    """Follows the light and the service's words through one page."""
+
     def is_on() -> bool:
         return process.poll() is None
 
@@ -112,27 +111,33 @@ def check(folder: pathlib.Path, process: subprocess.Popen[str]) -> str:
         return f"{changes} changes of pin {LIGHT} while a page was worked on"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--arm", type=pathlib.Path, required=True, help="leadscan for the board")
-    parser.add_argument("--work", type=pathlib.Path, required=True, help="where the kernel lies")
-    options = parser.parse_args()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="leadscan-pi-"))
-    began = time.monotonic()
-    process = start(folder, image.Kernel(options.work / "kernel"), options.arm)
-    try:
-        verdict, detail = "ok", check(folder, process)
-        shutil.rmtree(folder)
-    except BoardError as error:
-        verdict, detail = "not ok", f"{error}; see {folder}"
-    finally:
-        process.kill()
-        process.wait()
-    what = "the service drives a Raspberry Pi's light by rppal"
-    print(f"{verdict} 1 - {what} # {time.monotonic() - began:.0f} s; {detail}\n1..1")
-    return int(verdict != "ok")
+class Pi:
+    """The emulated Pi, switched on when its check begins."""
+
+    def __init__(self, options: Options, folder: pathlib.Path) -> None:
+        self.options = options
+        self.folder = folder
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        kernel = image.Kernel(self.options.work / "kernel")
+        self.process = start(self.folder, kernel, self.options.arm)
+
+    def give_up(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def light(pi: Pi) -> str:
+    """the service drives a Raspberry Pi's light by rppal"""
+    assert pi.process
+    return check(pi.folder, pi.process)
+
+
+def part(options: Options) -> Part:
+    checks = [Check("light", light.__doc__ or "", light)]
+    return Part("pi", options.arm, checks, lambda folder: Pi(options, folder))

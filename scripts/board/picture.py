@@ -11,6 +11,8 @@ import zlib
 # Every so many pixels are compared; coprime to the sides, so that all columns are met.
 STRIDE = 101
 BLACK, WHITE = 16, 235
+# A byte of a PPM that is behind its head, in its first row.
+MARK_AT = 64
 
 
 def grey_png(width: int, height: int, luma: bytes) -> bytes:
