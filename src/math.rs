@@ -54,7 +54,7 @@ pub fn exp_near(x: f32) -> f32 {
     // Taylor's for 2^t, t from -0.5 to 0.5, highest power last.
     const SERIES: [f32; 6] = [
         1.0,
-        0.693_147_2,
+        std::f32::consts::LN_2,
         0.240_226_5,
         0.055_504_11,
         0.009_618_13,
