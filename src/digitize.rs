@@ -17,9 +17,9 @@ mod scale;
 mod signals;
 
 use crate::calibration::PaperScale;
-use crate::grid::{Grid, GridError, Ruled};
+use crate::grid::{Grid, GridError, PageLines};
 use crate::labels::Label;
-use crate::layout::rows::{self, find_rows};
+use crate::layout::rows::{Ruled, find_rows};
 use crate::layout::{Layout, LayoutError, fit};
 use crate::math;
 pub use crate::nets::*;
@@ -149,20 +149,20 @@ fn read_page<N: Nets>(
     observer: &mut impl Observer,
 ) -> Result<(labels::Labels, Result<Grid, GridError>), NetError> {
     observer.begins(Stage::Labels);
-    let (seen, ruled) = nets.with(
+    let (seen, lines) = nets.with(
         || labels::read_labels(image, nets, only),
-        || Ruled::of(image),
+        || PageLines::of(image),
     );
     let mut seen = seen?;
     observer.begins(Stage::Grid);
-    let ruled = ruled.unwrap_or_else(|| Ruled::of(image));
-    let mut grid = ruled.grid(image, seen.turn);
+    let lines = lines.unwrap_or_else(|| PageLines::of(image));
+    let mut grid = lines.grid(image, seen.turn);
     if let Ok(found) = &grid {
         observer.begins(Stage::Labels);
         if let Some(better) = labels::read_flat(image, nets, only, found, &seen)? {
             observer.begins(Stage::Grid);
             if better.turn != seen.turn {
-                grid = ruled.grid(image, better.turn);
+                grid = lines.grid(image, better.turn);
             }
             seen = better;
         }
@@ -220,8 +220,8 @@ fn find_layout(
         ];
     }
     let ruled = match geometry.scale {
-        PaperScale::Grid => rows::Ruled::Yes,
-        PaperScale::Fitted => rows::Ruled::No,
+        PaperScale::Grid => Ruled::Yes,
+        PaperScale::Fitted => Ruled::No,
     };
     find_rows(image, &geometry.map, &fit, &feet, ruled)
 }

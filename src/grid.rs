@@ -1,6 +1,6 @@
 //! The paper's grid: where every millimetre of the page lies in the picture.
 //!
-//! In: the picture, and the quarter turn that brings its writing upright. Out: `Grid` with a
+//! In: the picture, then the quarter turn that brings its writing upright. Out: `Grid` with a
 //! `PageMap`, its x along the writing, in millimetres counted by grid lines (origin near the
 //! picture's middle). No grid is an error, never a guess.
 //!
@@ -92,24 +92,19 @@ const FOLDED_SHARE_MIN: f32 = 1.03;
 /// What a last reading clear of ink must know, as a share of the places before.
 const CLEARED_SHARE_MIN: f32 = 0.99;
 
-/// Finds the grid of a page whose writing is upright after `turn`.
-pub fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
-    Ruled::of(image).grid(image, turn)
-}
-
 /// What is seen of a page's lines before it is known how its writing lies.
-pub struct Ruled {
+pub struct PageLines {
     ruling: Ruling,
     windows: Windows,
 }
 
-impl Ruled {
+impl PageLines {
     pub fn of(image: &RawImage) -> Self {
         let (ruling, windows) = ruling_of(image);
         Self { ruling, windows }
     }
 
-    /// The grid of the same page, whose writing is upright after `turn`.
+    /// The grid of the same page, if its writing is upright after `turn`.
     pub fn grid(&self, image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
         fitted(&self.ruling, &self.windows, image, turn)
     }
@@ -278,6 +273,10 @@ fn turned(anchor: lattice::Anchor, turn: QuarterTurn) -> lattice::Anchor {
 mod tests {
     use super::*;
     use crate::page::{Homography, InPage, Point};
+
+    fn find_grid(image: &RawImage, turn: QuarterTurn) -> Result<Grid, GridError> {
+        PageLines::of(image).grid(image, turn)
+    }
 
     #[derive(Clone, Copy, PartialEq)]
     enum Look {
