@@ -60,7 +60,7 @@ const NODE_WEIGHT_MIN: f32 = 0.2;
 const SLOPE_MM: f64 = 14.0;
 const SLOPE_MM_MAX: f64 = 45.0;
 const BEYOND_MM: f32 = 24.0;
-/// Pixels between two exact evaluations of the map: it is smooth over 2 mm.
+/// Pixels that share one shift of the mesh; along them the map is a straight line.
 const STEP_PX: usize = 16;
 /// Longest side of the paper that is read.
 const SIDE_MM_MAX: f32 = 900.0;

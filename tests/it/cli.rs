@@ -225,6 +225,19 @@ fn a_budget_too_small_is_said_with_its_numbers() {
 }
 
 #[test]
+fn stages_are_told_as_they_begin() {
+    let folder = folder_of(&[("blank.png", &blank_png())]);
+    let command = ["digitize", "blank.png", "--out", "out", "--threads", "1"];
+    let output = leadscan(&folder, &[&command[..], &["--stages"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stages = said.lines().filter_map(|line| line.strip_prefix("stage "));
+    let stages: Vec<&str> = stages.filter(|stage| *stage != "none").collect();
+    assert_eq!(stages[..3], ["read", "labels", "grid"], "{said}");
+    let quiet = leadscan(&folder, &command);
+    assert!(!String::from_utf8_lossy(&quiet.stderr).contains("stage "));
+}
+
+#[test]
 fn a_result_that_cannot_be_written_fails_its_page() {
     let blank = blank_png();
     let folder = folder_of(&[("blank.png", &blank), ("out/blank.json/in-the-way", b"")]);
