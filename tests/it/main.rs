@@ -1,5 +1,6 @@
 //! What the product as a whole must hold: edges, formats, the command, the rules of the house.
 
+mod bill;
 // A build without these features lacks what the shipped files use.
 #[cfg(all(feature = "camera", feature = "gpio", feature = "mqtt"))]
 mod board;
