@@ -62,7 +62,7 @@ def start(folder: pathlib.Path, kernel: image.Kernel, arm: pathlib.Path) -> subp
     device_test.pages(folder)
     files = {
         "etc/leadscan.toml": CONFIG.encode(),
-        "pages/page.jpg": (folder / "page.jpg").read_bytes(),
+        "board/page.jpg": (folder / "page.jpg").read_bytes(),
     }
     programs = {"leadscan": folder / "leadscan"}
     image.initramfs(folder / "initramfs", kernel, programs, files, init="init-pi")
