@@ -6,8 +6,8 @@
 //! round half to even, zero point, clamp. tract's own QLinearConv materialises every column of
 //! the picture and spends most of its time there; here panels for a few hundred output pixels at
 //! a time (`panels.rs`) go through the kernel and come out as bytes. The kernel is tract-linalg's
-//! where none of ours is faster: on processors with VNNI (`qconv/vnni.rs`), with AVX2 alone
-//! (`qconv/avx2.rs`), and on ARM ones without dot products (`qconv/neon.rs`).
+//! where none of ours (`qconv/own.rs`) is faster: on processors with VNNI (`vnni.rs`), with AVX2 alone
+//! (`avx2.rs`), and on ARM ones without dot products (`neon.rs`).
 //! Fails only where the plan's sizes disagree with the tensor's, which is our bug.
 #![expect(
     unsafe_code,
@@ -16,6 +16,8 @@
 
 mod avx2;
 mod neon;
+mod own;
+mod rows;
 mod vnni;
 
 use std::fmt;
@@ -31,8 +33,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::panels::{Geometry, InputBytes, PanelLayout, Rows};
 use avx2::Avx2;
-use neon::Neon;
-use vnni::Vnni;
+use own::{OwnKernel, OwnRows};
 
 /// Bytes of panels and sums that one run of a kernel works on: within a small core's second-level
 /// cache, beside the weights.
@@ -49,6 +50,8 @@ const REPLACED: [&str; 4] = [
     "arm64simd_mmm_i32_8x8",
 ];
 
+const OTHER_KERNEL: &str = "weights packed for another kernel";
+
 /// Panels in one buffer, a fixed distance apart.
 #[derive(Clone, Copy, Debug)]
 pub struct PanelBytes<'a> {
@@ -61,9 +64,7 @@ pub struct PanelBytes<'a> {
 #[derive(Clone, Debug)]
 pub enum Kernel {
     Tract(TractKernel),
-    Vnni(Vnni),
-    Avx2(Avx2),
-    Neon(Neon),
+    Own(OwnKernel),
 }
 
 impl Kernel {
@@ -75,37 +76,27 @@ impl Kernel {
         let is_replaced = preferred
             .as_ref()
             .is_some_and(|(product, _, _)| REPLACED.contains(&product.name()));
-        let own = Self::own().find(|own| own.takes(weights));
+        let own = OwnKernel::detect().find(|own| own.takes(weights));
         if let Some(own) = own.filter(|_| is_replaced) {
-            return Some(own);
+            return Some(Self::Own(own));
         }
         let preferred = preferred.and_then(TractKernel::new).map(Self::Tract);
         preferred.or_else(|| Self::all().into_iter().find(|kernel| kernel.takes(weights)))
     }
 
-    /// Ours for this processor, the fastest first.
-    fn own() -> impl Iterator<Item = Self> {
-        let own = [
-            Vnni::detect().map(Self::Vnni),
-            Avx2::detect().map(Self::Avx2),
-            Neon::detect().map(Self::Neon),
-        ];
-        own.into_iter().flatten()
-    }
-
     /// Whether panels hold unsigned bytes.
     fn is_unsigned(&self) -> bool {
         match self {
-            Self::Vnni(_) => true,
-            Self::Tract(_) | Self::Avx2(_) | Self::Neon(_) => false,
+            Self::Tract(_) => false,
+            Self::Own(kernel) => kernel.is_unsigned(),
         }
     }
 
     /// Whether the kernel's sums are exact for such weights.
     pub fn takes(&self, weights: &[i8]) -> bool {
         match self {
-            Self::Tract(_) | Self::Vnni(_) | Self::Avx2(_) => true,
-            Self::Neon(_) => !weights.contains(&i8::MIN),
+            Self::Tract(_) => true,
+            Self::Own(kernel) => kernel.takes(weights),
         }
     }
 
@@ -121,24 +112,21 @@ impl Kernel {
         };
         let suitable = MmmDispatch::native().suitable(&TractKernel::query(&any, 4096));
         let tract = suitable.into_iter().filter_map(TractKernel::new);
-        tract.map(Self::Tract).chain(Self::own()).collect()
+        let own = OwnKernel::detect().map(Self::Own);
+        tract.map(Self::Tract).chain(own).collect()
     }
 
     pub fn name(&self) -> &str {
         match self {
             Self::Tract(kernel) => kernel.product.name(),
-            Self::Vnni(_) => vnni::NAME,
-            Self::Avx2(_) => avx2::NAME,
-            Self::Neon(_) => neon::NAME,
+            Self::Own(kernel) => kernel.name(),
         }
     }
 
     fn layout(&self) -> PanelLayout {
         match self {
             Self::Tract(kernel) => kernel.layout,
-            Self::Vnni(_) => vnni::LAYOUT,
-            Self::Avx2(_) => avx2::LAYOUT,
-            Self::Neon(_) => neon::LAYOUT,
+            Self::Own(kernel) => kernel.layout(),
         }
     }
 
@@ -146,9 +134,7 @@ impl Kernel {
         match self {
             Self::Tract(kernel) => kernel.formats().1.clone(),
             // Ours are filled and read here alone; the format tells how long a panel is.
-            Self::Vnni(_) | Self::Avx2(_) | Self::Neon(_) => {
-                Box::new(PackedI8K4::new(self.layout().lanes))
-            }
+            Self::Own(kernel) => Box::new(PackedI8K4::new(kernel.layout().lanes)),
         }
     }
 
@@ -160,9 +146,7 @@ impl Kernel {
                 let packed = kernel.formats().0.prepare_one(&rows, 1, 0)?;
                 Ok(Packed::Tract(packed))
             }
-            Self::Vnni(_) => Ok(Packed::Vnni(vnni::PackedRows::pack(rows, values))),
-            Self::Avx2(_) => Ok(Packed::Avx2(avx2::PackedRows::pack(rows, values))),
-            Self::Neon(_) => Ok(Packed::Neon(neon::PackedRows::pack(rows, values))),
+            Self::Own(kernel) => Ok(Packed::Own(kernel.pack(rows, values))),
         }
     }
 }
@@ -228,9 +212,7 @@ impl TractKernel {
 #[derive(Clone, Debug)]
 enum Packed {
     Tract(Box<dyn MMMInputValue>),
-    Vnni(vnni::PackedRows),
-    Avx2(avx2::PackedRows),
-    Neon(neon::PackedRows),
+    Own(OwnRows),
 }
 
 impl Packed {
@@ -238,9 +220,7 @@ impl Packed {
     fn values(&self) -> usize {
         match self {
             Self::Tract(rows) => rows.k(),
-            Self::Vnni(rows) => rows.values(),
-            Self::Avx2(rows) => rows.values(),
-            Self::Neon(rows) => rows.values(),
+            Self::Own(rows) => rows.values(),
         }
     }
 
@@ -248,9 +228,7 @@ impl Packed {
     fn row_count(&self) -> usize {
         match self {
             Self::Tract(rows) => rows.mn(),
-            Self::Vnni(rows) => rows.row_count(),
-            Self::Avx2(rows) => rows.row_count(),
-            Self::Neon(rows) => rows.row_count(),
+            Self::Own(rows) => rows.row_count(),
         }
     }
 }
@@ -464,36 +442,15 @@ impl QConv {
                 let scratch = scratch.get_or_insert_with(|| kernel.scratch());
                 multiply(kernel, &**weights, panels, sums, &mut **scratch)
             }
-            (Kernel::Vnni(kernel), Packed::Vnni(weights)) => {
-                let (panels, run) = (
-                    panels.bytes(weights.values(), vnni::LAYOUT)?,
-                    sums.shape()[1],
-                );
+            (Kernel::Own(kernel), Packed::Own(weights)) => {
+                let panels = panels.bytes(weights.values(), kernel.layout())?;
+                let run = sums.shape()[1];
                 let mut sums = sums.try_as_plain_ram_mut()?;
-                kernel.multiply(weights, panels, sums.as_slice_mut::<i32>()?, run);
+                let is_done = kernel.multiply(weights, panels, sums.as_slice_mut()?, run);
+                ensure!(is_done, "{OTHER_KERNEL}");
                 Ok(())
             }
-            (Kernel::Avx2(kernel), Packed::Avx2(weights)) => {
-                let (panels, run) = (
-                    panels.bytes(weights.values(), avx2::LAYOUT)?,
-                    sums.shape()[1],
-                );
-                let mut sums = sums.try_as_plain_ram_mut()?;
-                kernel.multiply(weights, panels, sums.as_slice_mut::<i32>()?, run);
-                Ok(())
-            }
-            (Kernel::Neon(kernel), Packed::Neon(weights)) => {
-                let (panels, run) = (
-                    panels.bytes(weights.values(), neon::LAYOUT)?,
-                    sums.shape()[1],
-                );
-                let mut sums = sums.try_as_plain_ram_mut()?;
-                kernel.multiply(weights, panels, sums.as_slice_mut::<i32>()?, run);
-                Ok(())
-            }
-            (Kernel::Tract(_) | Kernel::Vnni(_) | Kernel::Avx2(_) | Kernel::Neon(_), _) => {
-                bail!("weights packed for another kernel")
-            }
+            (Kernel::Tract(_) | Kernel::Own(_), _) => bail!("{OTHER_KERNEL}"),
         }
     }
 
@@ -1014,13 +971,7 @@ mod tests {
         let (Some(first), Some(last)) = (kernels.first(), kernels.last()) else {
             return;
         };
-        if matches!(
-            (first, last),
-            (
-                Kernel::Tract(_),
-                Kernel::Vnni(_) | Kernel::Avx2(_) | Kernel::Neon(_)
-            )
-        ) {
+        if matches!((first, last), (Kernel::Tract(_), Kernel::Own(_))) {
             let mut mixed = operator(&case, first.clone());
             mixed.kernel = last.clone();
             let size = mixed.geometry.output_size(case.size).unwrap();

@@ -21,9 +21,9 @@
     )
 )]
 
+use super::rows::PackedRows;
 use super::{PanelBytes, PanelLayout};
 
-pub const NAME: &str = "own_avx2_i32_4x8";
 /// How the kernel wants its panels.
 pub const LAYOUT: PanelLayout = PanelLayout {
     lanes: LANES,
@@ -31,51 +31,15 @@ pub const LAYOUT: PanelLayout = PanelLayout {
 };
 const LANES: usize = 8;
 const DEPTH: usize = 4;
+#[cfg(target_arch = "x86_64")]
 const BLOCK_BYTES: usize = LANES * DEPTH;
-/// Output channels at a time: their partial sums and a block fill 10 of the 16 vectors.
-const ROWS: usize = 4;
 
 /// A processor that has AVX2. Invariant: `detect` alone makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
-/// The weights of one block, for the output channels of a row block.
-type WeightBlock = [[i16; DEPTH]; ROWS];
-
-/// Rows of weights, packed. Invariant: a whole number of row blocks, each of `values / DEPTH`
-/// weight blocks; rows beyond the last are 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackedRows {
-    values: usize,
-    blocks: Vec<WeightBlock>,
-}
-
-impl PackedRows {
-    /// Packs `rows`, `[row][value]`; `values` is a multiple of 4, as `PanelLayout::values` is.
-    pub fn pack(rows: &[i8], values: usize) -> Self {
-        assert!(values > 0 && values.is_multiple_of(DEPTH), "whole blocks");
-        assert!(rows.len().is_multiple_of(values), "whole rows");
-        let row_blocks = (rows.len() / values).div_ceil(ROWS);
-        let mut blocks = vec![WeightBlock::default(); row_blocks * values / DEPTH];
-        for (row, weights) in rows.chunks_exact(values).enumerate() {
-            let first = row / ROWS * (values / DEPTH);
-            for (block, weights) in blocks[first..].iter_mut().zip(weights.as_chunks().0) {
-                block[row % ROWS] = weights.map(i16::from);
-            }
-        }
-        Self { values, blocks }
-    }
-
-    /// Values of a row.
-    pub fn values(&self) -> usize {
-        self.values
-    }
-
-    /// Rows, with those that fill the last row block.
-    pub fn row_count(&self) -> usize {
-        self.blocks.len() * DEPTH / self.values * ROWS
-    }
-}
+/// Rows of weights as 16-bit numbers.
+pub type Rows = PackedRows<i16, DEPTH>;
 
 impl Avx2 {
     pub fn detect() -> Option<Self> {
@@ -98,23 +62,12 @@ impl Avx2 {
 
     /// `sums[row][pixel] = weights[row] * panels[pixel]`, for all rows of `weights.row_count()`
     /// and all pixels of the panels. A row of sums has `run` places.
-    pub fn multiply(
-        self,
-        weights: &PackedRows,
-        panels: PanelBytes<'_>,
-        sums: &mut [i32],
-        run: usize,
-    ) {
-        let blocks = weights.values / DEPTH;
-        let (count, bytes) = (panels.panel_count, panels.panel_bytes);
-        assert!(bytes >= blocks * BLOCK_BYTES, "panels hold all values");
-        assert!(panels.buffer.len() >= count * bytes, "all panels are there");
-        assert!(run >= count * LANES, "a sum for each pixel");
-        assert!(sums.len() == weights.row_count() * run, "sums for each row");
+    pub fn multiply(self, weights: &Rows, panels: PanelBytes<'_>, sums: &mut [i32], run: usize) {
+        weights.check(panels, LANES, sums, run);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `self` exists, so the processor has AVX2, which is all that the function needs.
         unsafe {
-            x86::multiply(&weights.blocks, blocks, panels, sums, run);
+            x86::multiply(weights, panels, sums, run);
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no other processor has AVX2");
@@ -125,23 +78,18 @@ impl Avx2 {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BLOCK_BYTES, LANES, PanelBytes, ROWS, WeightBlock};
+    use super::super::rows::{ROWS, WeightBlock};
+    use super::{BLOCK_BYTES, DEPTH, LANES, PanelBytes, Rows};
 
     #[target_feature(enable = "avx2")]
     pub fn run<T>(work: impl FnOnce() -> T) -> T {
         work()
     }
 
-    /// `Avx2::multiply`; a row has `blocks` weight blocks. Wrong sizes panic.
+    /// `Avx2::multiply`. Wrong sizes panic.
     #[target_feature(enable = "avx2")]
-    pub fn multiply(
-        weights: &[WeightBlock],
-        blocks: usize,
-        panels: PanelBytes<'_>,
-        sums: &mut [i32],
-        run: usize,
-    ) {
-        let row_blocks = weights.chunks_exact(blocks);
+    pub fn multiply(weights: &Rows, panels: PanelBytes<'_>, sums: &mut [i32], run: usize) {
+        let row_blocks = weights.blocks().chunks_exact(weights.per_row());
         for (weights, sums) in row_blocks.zip(sums.chunks_exact_mut(ROWS * run)) {
             let (a, sums) = sums.split_at_mut(run);
             let (b, sums) = sums.split_at_mut(run);
@@ -160,7 +108,7 @@ mod x86 {
     /// The sums of one row block and one panel.
     #[target_feature(enable = "avx2")]
     fn multiply_tile(
-        weights: &[WeightBlock],
+        weights: &[WeightBlock<i16, DEPTH>],
         panel: &[[u8; BLOCK_BYTES]],
         sums: [&mut [i32; LANES]; ROWS],
     ) {
@@ -216,83 +164,6 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const VALUES: usize = 12;
-    const PANEL_BYTES: usize = VALUES * LANES;
-
-    fn byte(k: usize) -> i8 {
-        [-128, 127, -128, 1, 0, -77, 90][k * k % 7]
-    }
-
-    /// Multiplies `rows` rows with `panel_count` panels into sums of `run` places a row, in
-    /// buffers that are exactly as long as they must be.
-    fn multiply(avx2: Avx2, rows: usize, panel_count: usize, run: usize) -> Vec<i32> {
-        let weights: Vec<i8> = (0..rows * VALUES).map(byte).collect();
-        let weights = PackedRows::pack(&weights, VALUES);
-        let buffer: Vec<u8> = (0..panel_count * PANEL_BYTES)
-            .map(|k| byte(k + 1).cast_unsigned())
-            .collect();
-        let panels = PanelBytes {
-            buffer: &buffer,
-            panel_bytes: PANEL_BYTES,
-            panel_count,
-        };
-        let mut sums = vec![i32::MIN; weights.row_count() * run];
-        avx2.multiply(&weights, panels, &mut sums, run);
-        sums
-    }
-
-    fn expected(row: usize, pixel: usize) -> i32 {
-        let value = |k: usize| {
-            let at = (k / DEPTH * LANES + pixel % LANES) * DEPTH + k % DEPTH;
-            byte(pixel / LANES * PANEL_BYTES + at + 1)
-        };
-        let product = |k: usize| i32::from(byte(row * VALUES + k)) * i32::from(value(k));
-        (0..VALUES).map(product).sum()
-    }
-
-    // What a wrong load or store would touch is a wrong sum here, or lies outside the buffers,
-    // which are not a byte too long.
-    #[test]
-    fn sums_are_exact_and_nothing_else_is_written() {
-        let Some(avx2) = Avx2::detect() else { return };
-        for (rows, panel_count, run) in [(1, 1, 8), (4, 1, 8), (5, 3, 24), (9, 2, 21), (2, 0, 8)] {
-            let sums = multiply(avx2, rows, panel_count, run);
-            for (at, sum) in sums.iter().enumerate() {
-                let (row, pixel) = (at / run, at % run);
-                let expected = match (pixel < panel_count * LANES, row < rows) {
-                    (true, true) => expected(row, pixel),
-                    (true, false) => 0,
-                    (false, _) => i32::MIN,
-                };
-                assert_eq!(*sum, expected, "row {row}, pixel {pixel} of {rows} rows");
-            }
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "a sum for each pixel")]
-    fn sums_that_are_too_short_are_refused() {
-        let Some(avx2) = Avx2::detect() else {
-            panic!("a sum for each pixel: not tried, this processor has no AVX2")
-        };
-        multiply(avx2, 4, 2, 15);
-    }
-
-    #[test]
-    #[should_panic(expected = "all panels are there")]
-    fn panels_that_are_missing_are_refused() {
-        let Some(avx2) = Avx2::detect() else {
-            panic!("all panels are there: not tried, this processor has no AVX2")
-        };
-        let panels = PanelBytes {
-            buffer: &[0; 2 * PANEL_BYTES - 1],
-            panel_bytes: PANEL_BYTES,
-            panel_count: 2,
-        };
-        let weights = PackedRows::pack(&[1; VALUES], VALUES);
-        avx2.multiply(&weights, panels, &mut [0; 4 * 16], 16);
-    }
 
     #[test]
     fn it_is_found_where_the_processor_has_it() {

@@ -21,9 +21,9 @@
     )
 )]
 
+use super::rows::PackedRows;
 use super::{PanelBytes, PanelLayout};
 
-pub const NAME: &str = "own_neon_i32_4x4";
 /// How the kernel wants its panels.
 pub const LAYOUT: PanelLayout = PanelLayout {
     lanes: LANES,
@@ -31,53 +31,22 @@ pub const LAYOUT: PanelLayout = PanelLayout {
 };
 const LANES: usize = 4;
 const DEPTH: usize = 8;
-/// A panel's bytes of two blocks.
-const PAIR_BYTES: usize = 2 * LANES * DEPTH;
-/// Output channels at a time.
-const ROWS: usize = 4;
+/// Values of two blocks.
+const PAIR: usize = 2 * DEPTH;
+/// A panel's bytes of them.
+#[cfg(target_arch = "aarch64")]
+const PAIR_BYTES: usize = LANES * PAIR;
 
 /// A processor that has NEON. Invariant: `detect` alone makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neon(());
 
-/// The weights of two blocks, for the output channels of a row block.
-type WeightPair = [[i8; 2 * DEPTH]; ROWS];
+/// Rows of weights, two blocks at a time.
+pub type Rows = PackedRows<i8, PAIR>;
 
-/// Rows of weights, packed. Invariant: a whole number of row blocks, each of `pairs` pairs; rows
-/// beyond the last are 0, and so is what fills the last pair; no weight is -128.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackedRows {
-    values: usize,
-    pairs: Vec<WeightPair>,
-}
-
-impl PackedRows {
-    /// Packs `rows`, `[row][value]`; `values` is a multiple of 8, as `PanelLayout::values` is.
-    pub fn pack(rows: &[i8], values: usize) -> Self {
-        assert!(values > 0 && values.is_multiple_of(DEPTH), "whole blocks");
-        assert!(rows.len().is_multiple_of(values), "whole rows");
-        assert!(!rows.contains(&i8::MIN), "weights from -127 on");
-        let count = values.div_ceil(2 * DEPTH);
-        let row_blocks = (rows.len() / values).div_ceil(ROWS);
-        let mut pairs = vec![WeightPair::default(); row_blocks * count];
-        for (row, weights) in rows.chunks_exact(values).enumerate() {
-            let first = row / ROWS * count;
-            for (pair, weights) in pairs[first..].iter_mut().zip(weights.chunks(2 * DEPTH)) {
-                pair[row % ROWS][..weights.len()].copy_from_slice(weights);
-            }
-        }
-        Self { values, pairs }
-    }
-
-    /// Values of a row.
-    pub fn values(&self) -> usize {
-        self.values
-    }
-
-    /// Rows, with those that fill the last row block.
-    pub fn row_count(&self) -> usize {
-        self.pairs.len() / self.values.div_ceil(2 * DEPTH) * ROWS
-    }
+/// Whether two products fit into 16 bits.
+pub fn takes(weights: &[i8]) -> bool {
+    !weights.contains(&i8::MIN)
 }
 
 impl Neon {
@@ -91,23 +60,12 @@ impl Neon {
 
     /// `sums[row][pixel] = weights[row] * panels[pixel]`, for all rows of `weights.row_count()`
     /// and all pixels of the panels. A row of sums has `run` places.
-    pub fn multiply(
-        self,
-        weights: &PackedRows,
-        panels: PanelBytes<'_>,
-        sums: &mut [i32],
-        run: usize,
-    ) {
-        let pairs = weights.values.div_ceil(2 * DEPTH);
-        let (count, bytes) = (panels.panel_count, panels.panel_bytes);
-        assert!(bytes >= pairs * PAIR_BYTES, "panels hold all values");
-        assert!(panels.buffer.len() >= count * bytes, "all panels are there");
-        assert!(run >= count * LANES, "a sum for each pixel");
-        assert!(sums.len() == weights.row_count() * run, "sums for each row");
+    pub fn multiply(self, weights: &Rows, panels: PanelBytes<'_>, sums: &mut [i32], run: usize) {
+        weights.check(panels, LANES, sums, run);
         #[cfg(target_arch = "aarch64")]
         // SAFETY: `self` exists, so the processor has NEON, which is all that the function needs.
         unsafe {
-            aarch64::multiply(&weights.pairs, pairs, panels, sums, run);
+            aarch64::multiply(weights, panels, sums, run);
         }
         #[cfg(not(target_arch = "aarch64"))]
         unreachable!("no other processor has NEON");
@@ -118,18 +76,13 @@ impl Neon {
 mod aarch64 {
     use std::arch::aarch64::*;
 
-    use super::{LANES, PAIR_BYTES, PanelBytes, ROWS, WeightPair};
+    use super::super::rows::{ROWS, WeightBlock};
+    use super::{LANES, PAIR, PAIR_BYTES, PanelBytes, Rows};
 
-    /// `Neon::multiply`; a row has `pairs` pairs of blocks. Wrong sizes panic.
+    /// `Neon::multiply`. Wrong sizes panic.
     #[target_feature(enable = "neon")]
-    pub fn multiply(
-        weights: &[WeightPair],
-        pairs: usize,
-        panels: PanelBytes<'_>,
-        sums: &mut [i32],
-        run: usize,
-    ) {
-        let row_blocks = weights.chunks_exact(pairs);
+    pub fn multiply(weights: &Rows, panels: PanelBytes<'_>, sums: &mut [i32], run: usize) {
+        let row_blocks = weights.blocks().chunks_exact(weights.per_row());
         for (weights, sums) in row_blocks.zip(sums.chunks_exact_mut(ROWS * run)) {
             let (a, sums) = sums.split_at_mut(run);
             let (b, sums) = sums.split_at_mut(run);
@@ -148,7 +101,7 @@ mod aarch64 {
     /// The sums of one row block and one panel.
     #[target_feature(enable = "neon")]
     fn multiply_tile(
-        weights: &[WeightPair],
+        weights: &[WeightBlock<i8, PAIR>],
         panel: &[[u8; PAIR_BYTES]],
         sums: [&mut [i32; LANES]; ROWS],
     ) {
@@ -202,87 +155,5 @@ mod aarch64 {
         // instruction asks for no more alignment than 32-bit numbers have, and any bytes are valid
         // sums.
         unsafe { vst1q_s32(sums.as_mut_ptr(), values) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // An odd number of blocks: the last pair is filled.
-    const VALUES: usize = 3 * DEPTH;
-    const PANEL_BYTES: usize = 2 * PAIR_BYTES;
-
-    fn byte(k: usize) -> i8 {
-        [-127, 127, -127, 1, 0, -77, 90][k * k % 7]
-    }
-
-    fn pixel_byte(k: usize) -> i8 {
-        [-128, 127, -128, 1, 0, -77, 90][k * k % 7]
-    }
-
-    /// Multiplies `rows` rows with `panel_count` panels into sums of `run` places a row, in
-    /// buffers that are exactly as long as they must be.
-    fn multiply(neon: Neon, rows: usize, panel_count: usize, run: usize) -> Vec<i32> {
-        let weights: Vec<i8> = (0..rows * VALUES).map(byte).collect();
-        let weights = PackedRows::pack(&weights, VALUES);
-        let buffer: Vec<u8> = (0..panel_count * PANEL_BYTES)
-            .map(|k| pixel_byte(k + 1).cast_unsigned())
-            .collect();
-        let panels = PanelBytes {
-            buffer: &buffer,
-            panel_bytes: PANEL_BYTES,
-            panel_count,
-        };
-        let mut sums = vec![i32::MIN; weights.row_count() * run];
-        neon.multiply(&weights, panels, &mut sums, run);
-        sums
-    }
-
-    fn expected(row: usize, pixel: usize) -> i32 {
-        let value = |k: usize| {
-            let at = (k / DEPTH * LANES + pixel % LANES) * DEPTH + k % DEPTH;
-            pixel_byte(pixel / LANES * PANEL_BYTES + at + 1)
-        };
-        let product = |k: usize| i32::from(byte(row * VALUES + k)) * i32::from(value(k));
-        (0..VALUES).map(product).sum()
-    }
-
-    // What a wrong load or store would touch is a wrong sum here, or lies outside the buffers,
-    // which are not a byte too long.
-    #[test]
-    fn sums_are_exact_and_nothing_else_is_written() {
-        let Some(neon) = Neon::detect() else { return };
-        for (rows, panel_count, run) in [(1, 1, 4), (4, 1, 4), (5, 3, 12), (9, 2, 11), (2, 0, 4)] {
-            let sums = multiply(neon, rows, panel_count, run);
-            for (at, sum) in sums.iter().enumerate() {
-                let (row, pixel) = (at / run, at % run);
-                let expected = match (pixel < panel_count * LANES, row < rows) {
-                    (true, true) => expected(row, pixel),
-                    (true, false) => 0,
-                    (false, _) => i32::MIN,
-                };
-                assert_eq!(*sum, expected, "row {row}, pixel {pixel} of {rows} rows");
-            }
-        }
-    }
-
-    #[test]
-    fn rows_are_packed_by_pairs_of_blocks() {
-        let weights: Vec<i8> = (0..5 * VALUES).map(byte).collect();
-        let packed = PackedRows::pack(&weights, VALUES);
-        assert_eq!((packed.values(), packed.row_count()), (VALUES, 8));
-        for (row, k) in [(0, 0), (3, 15), (4, 16), (4, 23)] {
-            let found = packed.pairs[row / ROWS * 2 + k / 16][row % ROWS][k % 16];
-            assert_eq!(found, byte(row * VALUES + k), "row {row}, value {k}");
-        }
-        assert_eq!(packed.pairs[1][0][8..], [0; 8]);
-        assert_eq!(packed.pairs[3][1], [0; 16]);
-    }
-
-    #[test]
-    #[should_panic(expected = "weights from -127 on")]
-    fn a_weight_that_would_overflow_is_refused() {
-        PackedRows::pack(&[-128; 8], 8);
     }
 }
