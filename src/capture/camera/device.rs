@@ -36,6 +36,8 @@ const BUFFERS: u32 = 3;
 const BUFFERS_MAX: usize = 32;
 const LEFT_OPEN_MAX: usize = 4;
 const BY_ID: &str = "/dev/v4l/by-id";
+/// The kernel shows the parts of a Raspberry Pi's own camera as cameras, which give nothing alone.
+const NOT_ON_USB: &str = ", not on USB: a Raspberry Pi's own camera goes by source = \"rpicam\"";
 
 const POLLIN: i16 = libc::POLLIN;
 
@@ -85,11 +87,11 @@ pub fn list() -> Result<Vec<String>, SourceError> {
     for node in nodes(Path::new(VIDEO_CLASS)) {
         let by_id = named.iter().find(|(path, _)| *path == node.path);
         let path = by_id.map_or(&node.path, |(_, by_id)| by_id).display();
-        let usb = node.usb.map_or(String::new(), |(vendor, product)| {
+        let usb = node.usb.map_or(NOT_ON_USB.to_owned(), |(vendor, product)| {
             format!(", usb {vendor:04x}:{product:04x}")
         });
-        match open_node(&node.path) {
-            Ok((card, _)) => lines.push(format!("{path}: {card}{usb}")),
+        match offering(&node.path) {
+            Ok(card) => lines.push(format!("{path}: {card}{usb}")),
             Err(Unfit::NoCamera) => {}
             Err(Unfit::Io(error)) => lines.push(format!("{path}: {error}{usb}")),
         }
@@ -207,6 +209,15 @@ fn open_node(path: &Path) -> Result<(String, Device), Unfit> {
     } else {
         Err(Unfit::NoCamera)
     }
+}
+
+/// What a camera calls itself that gives pictures of a kind that is understood here.
+fn offering(path: &Path) -> Result<String, Unfit> {
+    let (card, device) = open_node(path)?;
+    if guarded(|| offers(&device))?.is_empty() {
+        return Err(Unfit::NoCamera);
+    }
+    Ok(card)
 }
 
 /// The camera that the settings mean.
