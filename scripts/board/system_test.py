@@ -15,6 +15,7 @@ import struct
 import time
 
 import image
+import readme
 from board import MACHINE, Board, BoardError, Image
 from desk import PAGE_S_MAX, Desk, Place
 from device_test import (
@@ -328,6 +329,14 @@ def doctor(desk: SystemDesk, config: str, first: str = "") -> dict[str, tuple[st
     return {what: (health, text) for health, what, text in found}
 
 
+def readmes(desk: SystemDesk) -> str:
+    """every command of the boards' READMEs that is not marked as not run does what it should"""
+    seen = readme.run(desk.board, pathlib.Path())
+    # It leaves another configuration, and a line in fstab: nothing comes after it.
+    desk.board.power_cut()
+    return seen
+
+
 def build(options: Options, folder: pathlib.Path) -> SystemDesk:
     """The board, and all that it is started from."""
     kernel = image.Kernel(options.work / "kernel")
@@ -347,6 +356,7 @@ def build(options: Options, folder: pathlib.Path) -> SystemDesk:
         "board/leadscan.deb": options.deb.read_bytes(),
         "board/page.jpg": (folder / "page.jpg").read_bytes(),
         "board/camera.ppm": (folder / "camera.ppm").read_bytes(),
+        "board/sudo": readme.SUDO.encode(),
         "board/good.toml": CONFIG.encode(),
         "board/wrong.toml": WRONG.encode(),
         "board/broken.toml": BROKEN.encode(),
@@ -365,6 +375,6 @@ def part(options: Options) -> Part:
     for number in range(options.system_cuts):
         run = kinds[number % len(kinds)]
         checks.append(Check(f"cut-{number + 1}", described(run), run))
-    last = [refused, doctor_well, doctor_broken, doctor_memory]
+    last = [refused, doctor_well, doctor_broken, doctor_memory, readmes]
     checks += [Check(run.__name__.replace("_", "-"), described(run), run) for run in last]
     return Part("system", options.deb, checks, lambda folder: build(options, folder))
