@@ -34,6 +34,9 @@ pub const OVERLAY_HEIGHT_PX_MAX: usize = 4_800;
 pub const NETS_BYTES: usize = 15 << 20;
 pub const DIGITIZE_BYTES: usize = 14 << 20;
 pub const DIGITIZE_THREAD_BYTES: usize = 5 << 20;
+/// And at least, from two threads on: labels and lines are sought at once, and how far their most
+/// falls together is chance. Alone they take 21 and 25 MiB, of which `NETS_BYTES` has 11.
+pub const DIGITIZE_BESIDE_BYTES: usize = 35 << 20;
 /// Paper speeds and gains that an operator may give, least and most.
 pub const SPEED_MM_S: [f32; 2] = [5.0, 200.0];
 pub const GAIN_MM_MV: [f32; 2] = [1.0, 100.0];
