@@ -171,7 +171,8 @@ def rust(weights: Weights) -> str:
 pub const CLUE_COUNT: usize = {len(weights.mean)};
 /// Clues are taken this many standard deviations off their mean at most.
 pub const LEVEL_MAX: f32 = {LEVEL_MAX};
-/// Mean and standard deviation of each clue.
+/// Mean and standard deviation of each clue. One may look like a constant.
+#[allow(clippy::approx_constant)]
 #[rustfmt::skip]
 pub const SCALES: [(f32, f32); CLUE_COUNT] = [{scales}];
 /// Each hidden unit's weights, its bias, and what it counts. A weight may look like a constant.

@@ -3,7 +3,8 @@
 pub const CLUE_COUNT: usize = 40;
 /// Clues are taken this many standard deviations off their mean at most.
 pub const LEVEL_MAX: f32 = 4.0;
-/// Mean and standard deviation of each clue.
+/// Mean and standard deviation of each clue. One may look like a constant.
+#[allow(clippy::approx_constant)]
 #[rustfmt::skip]
 pub const SCALES: [(f32, f32); CLUE_COUNT] = [(0.158, 0.370), (0.106, 0.308), (0.027, 0.161), (2.972, 1.207), (-1.742, 0.318), (-19.065, 8.097), (0.000, 0.010), (0.097, 0.296), (0.104, 0.305), (-18.445, 8.618), (4.276, 5.575), (-10.184, 4.808), (0.520, 0.539), (0.025, 0.158), (0.036, 0.186), (0.059, 0.236), (0.014, 0.053), (0.127, 0.333), (0.036, 0.186), (0.083, 0.276), (0.146, 0.353), (0.521, 0.500), (0.438, 0.496), (0.246, 0.283), (-26.237, 9.676), (-7.863, 5.345), (2.957, 0.510), (0.665, 0.245), (-26.056, 10.923), (12.823, 5.498), (0.047, 0.213), (0.135, 0.342), (-9.391, 5.423), (0.068, 0.251), (0.985, 0.034), (0.039, 0.164), (0.139, 0.346), (-13.076, 1.615), (-1.606, 0.527), (-14.952, 4.673)];
 /// Each hidden unit's weights, its bias, and what it counts. A weight may look like a constant.
