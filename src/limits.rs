@@ -32,11 +32,21 @@ pub const OVERLAY_HEIGHT_PX_MAX: usize = 4_800;
 /// Heap of the loaded nets, and what digitizing takes beside them and the page, all in all and for
 /// each thread. Most of 35 pages to 12 megapixels: 17.4 MiB on one thread, 22.9 on two, 31.7 on four.
 pub const NETS_BYTES: usize = 15 << 20;
-pub const DIGITIZE_BYTES: usize = 14 << 20;
-pub const DIGITIZE_THREAD_BYTES: usize = 5 << 20;
+const DIGITIZE_BYTES: usize = 14 << 20;
+const DIGITIZE_THREAD_BYTES: usize = 5 << 20;
 /// And at least, from two threads on: labels and lines are sought at once, and how far their most
 /// falls together is chance. Alone they take 21 and 25 MiB, of which `NETS_BYTES` has 11.
-pub const DIGITIZE_BESIDE_BYTES: usize = 35 << 20;
+const DIGITIZE_BESIDE_BYTES: usize = 35 << 20;
+
+/// What digitizing takes beside the page and the loaded nets.
+pub fn digitize_bytes(thread_count: usize) -> usize {
+    let bytes = DIGITIZE_BYTES + thread_count * DIGITIZE_THREAD_BYTES;
+    match thread_count {
+        1 => bytes,
+        _ => bytes.max(DIGITIZE_BESIDE_BYTES),
+    }
+}
+
 /// Paper speeds and gains that an operator may give, least and most.
 pub const SPEED_MM_S: [f32; 2] = [5.0, 200.0];
 pub const GAIN_MM_MV: [f32; 2] = [1.0, 100.0];

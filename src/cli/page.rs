@@ -210,12 +210,7 @@ impl Desk<'_> {
 
     /// What digitizing takes beside the page and the loaded nets.
     fn digitize_bytes(&self) -> u64 {
-        let bytes = limits::DIGITIZE_BYTES + self.thread_count * limits::DIGITIZE_THREAD_BYTES;
-        let least = match self.thread_count {
-            1 => 0,
-            _ => limits::DIGITIZE_BESIDE_BYTES,
-        };
-        bytes.max(least) as u64
+        limits::digitize_bytes(self.thread_count) as u64
     }
 
     fn room_bytes(&self) -> u64 {

@@ -132,7 +132,7 @@ pub fn decode(bytes: &[u8]) -> Result<(RawImage, usize), Fault> {
     let header = capture::header_in(bytes)?;
     let budget = memory::Budget::of_mib(limits::MEMORY_BUDGET_MIB);
     let now = memory::resident().map_or(0, |resident| resident.now_bytes);
-    let beside = limits::DIGITIZE_BYTES + limits::DIGITIZE_THREAD_BYTES;
+    let beside = limits::digitize_bytes(1);
     let plan = header.plan(budget.room_bytes(now), beside as u64)?;
     Ok((capture::decode_in(bytes, &header, plan)?, plan.reduction))
 }

@@ -192,28 +192,7 @@ fn readmes_name_files_that_are_there() {
 
 /// What systemd has to say of the unit with these drop-ins; nothing, where it understands them.
 fn said_of(drop_ins: &[(&str, &str)]) -> Option<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let unit = std::fs::read_to_string(board().join("systemd/leadscan.service")).unwrap();
-    let path = folder.path().join("leadscan.service");
-    std::fs::write(&path, unit.replace("/usr/bin/leadscan", "/bin/true")).unwrap();
-    let added = folder.path().join("leadscan.service.d");
-    std::fs::create_dir(&added).unwrap();
-    for (name, text) in drop_ins {
-        std::fs::write(added.join(name), text).unwrap();
-    }
-    let output = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .arg(&path)
-        .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()))
-        .output();
-    let Ok(output) = output else {
-        assert!(
-            std::env::var_os("LEADSCAN_CI").is_none(),
-            "no systemd-analyze"
-        );
-        eprintln!("skipped: no systemd-analyze");
-        return None;
-    };
+    let output = crate::unit::analysis(&["verify", "--man=no"], drop_ins)?;
     Some(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

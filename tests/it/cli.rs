@@ -269,8 +269,7 @@ fn a_page_of_twelve_megapixels_stays_within_the_memory_budget() {
     assert!(peak <= 128.0, "{peak} MiB");
     let heap = report["peak_heap_mib"].as_f64().unwrap();
     let page_bytes = 3 * side("width_px") * side("height_px");
-    // Two threads take less than what is kept for labels and lines at once.
-    let ledger = limits::NETS_BYTES + limits::DIGITIZE_BESIDE_BYTES;
+    let ledger = limits::NETS_BYTES + limits::digitize_bytes(2);
     let ledger = (page_bytes + ledger as u64) as f64 / f64::from(1 << 20);
     println!("heap: {heap:.1} MiB of {ledger:.1} in the ledger");
     assert!(

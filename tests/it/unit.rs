@@ -2,7 +2,7 @@
 //! and the folders that it and the shipped configuration name.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use leadscan::service::config::Config;
 
@@ -20,14 +20,21 @@ fn unit() -> String {
     text("systemd/leadscan.service")
 }
 
-/// Runs systemd-analyze on the unit with what it starts in a place where it is here.
-fn analyze(arguments: &[&str]) -> Option<bool> {
+/// What systemd-analyze makes of the unit, with what it starts in a place where it is here, and with
+/// drop-ins; `None` where there is no systemd-analyze.
+pub fn analysis(arguments: &[&str], drop_ins: &[(&str, &str)]) -> Option<Output> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("leadscan.service");
     std::fs::write(&path, unit().replace("/usr/bin/leadscan", "/bin/true")).unwrap();
+    let added = folder.path().join("leadscan.service.d");
+    std::fs::create_dir(&added).unwrap();
+    for (name, text) in drop_ins {
+        std::fs::write(added.join(name), text).unwrap();
+    }
     let output = Command::new("systemd-analyze")
         .args(arguments)
         .arg(&path)
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()))
         .output();
     let Ok(output) = output else {
         assert!(
@@ -37,6 +44,12 @@ fn analyze(arguments: &[&str]) -> Option<bool> {
         eprintln!("skipped: no systemd-analyze");
         return None;
     };
+    Some(output)
+}
+
+/// Whether it finds nothing to say.
+fn analyze(arguments: &[&str]) -> Option<bool> {
+    let output = analysis(arguments, &[])?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         eprintln!("{said}");
